@@ -1,0 +1,69 @@
+# Everything a person or CI runs. A bare Python >= 3.11 and make are enough: the first target used
+# makes .venv and installs the hashed lock into it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCAL := packages/pulse_domain packages/service_kit packages/pulse_adapters apps/gapi apps/pulse_api apps/pulse_background apps/pulse
+PYPROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(LOCAL))
+NAMES := gapi pulse pulse-adapters pulse-api pulse-background pulse-domain pulse-workspace service-kit
+LEVELS := tests/unit tests/contract tests/architecture tests/integration tests/acceptance
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-unit lint types contracts fmt check lock lock-check openapi docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ok: requirements.txt $(PYPROJECTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ./,$(LOCAL))
+	$(BIN)/pip check
+	@touch $@
+
+setup: $(VENV)/.ok ## make .venv from the hashed lock
+
+run: $(VENV)/.ok ## the whole system in one process on embedded Postgres (ARGS="--feed replay:FILE")
+	@exec $(BIN)/pulse up $(ARGS)
+
+test: $(VENV)/.ok ## every test but long chaos and benchmarks, on its own Postgres and Redis
+	$(BIN)/python -m pytest $(LEVELS) $(ARGS)
+
+test-unit: $(VENV)/.ok ## the tests without I/O: seconds
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+lint: $(VENV)/.ok ## ruff, formatting, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(MAKE) --no-print-directory types contracts
+
+types: $(VENV)/.ok ## mypy, strict
+	$(BIN)/mypy $(addsuffix /src,$(LOCAL))
+	$(BIN)/mypy --no-disallow-untyped-defs --no-disallow-untyped-calls --no-disallow-incomplete-defs --no-disallow-untyped-decorators --no-warn-return-any tests
+
+contracts: $(VENV)/.ok ## the architecture contracts of importlinter.ini
+	$(BIN)/lint-imports --config importlinter.ini
+
+fmt: $(VENV)/.ok ## format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test ## all that CI runs
+
+bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-split
+	@$(BIN)/python -m tests.benchmarks.$(subst -,_,$*) $(ARGS)
+
+docs: $(VENV)/.ok ## write the generated documents: order life cycle, OpenAPI
+	$(BIN)/python -m tests.architecture.generated
+
+lock: ## resolve requirements.txt anew (needs the network)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.13'
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	  --all-extras --group dev $(addprefix --no-emit-package ,$(NAMES)) $(PYPROJECTS) -o requirements.txt
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
