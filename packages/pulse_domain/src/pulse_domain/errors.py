@@ -1,0 +1,190 @@
+"""Every error of the domain.
+
+PulseError
+├── DomainError                 the caller asked for something the rules do not allow
+│   ├── InvalidOrder
+│   │   ├── InvalidInstrument
+│   │   ├── InvalidQuantity
+│   │   ├── InvalidPrice
+│   │   └── InvalidSplitConfig
+│   ├── CannotSplit             no schedule fits the quantity, lot and freeze limit
+│   ├── LimitsExceeded          more executions than the broker takes in the window
+│   ├── TradingHalted
+│   ├── NotCancellable
+│   ├── IllegalTransition       the state table has no such cell; nothing has changed
+│   │   └── StaleAttempt        a decision of an owner that has been replaced
+│   └── MatchingError           a bad tick, candle or order reached the matching engine
+├── NotFound
+├── Conflict
+│   └── DuplicateOrderUniqueKey
+└── PortError                   the outside world
+    ├── StorageUnavailable      nothing is known of the step's effect; read again before acting
+    ├── StorageRejected         the store refuses the value: trying again cannot help
+    ├── MarketDataUnavailable
+    ├── BrokerRejected          a definite no: the order is not placed
+    ├── BrokerUnavailable       certainly not sent: trying again is safe
+    └── BrokerOutcomeUnknown    may be live: look for the tag, never send again blindly
+"""
+
+from typing import Any, ClassVar
+
+
+class PulseError(Exception):
+    """Base of every error raised by the domain and its ports."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+    def __init__(self, message: str = "", **details: Any) -> None:
+        super().__init__(message or (self.__doc__ or type(self).__name__).splitlines()[0])
+        self.details = details
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class DomainError(PulseError):
+    """The rules do not allow what was asked."""
+
+
+class InvalidOrder(DomainError):
+    """The order request breaks a rule; `details` names the field."""
+
+    code = "INVALID_REQUEST"
+
+
+class InvalidInstrument(InvalidOrder):
+    """The instrument is unknown or not written EXCHANGE:SYMBOL."""
+
+    code = "INVALID_INSTRUMENT"
+
+
+class InvalidQuantity(InvalidOrder):
+    """The quantity is out of range or off the lot."""
+
+    code = "INVALID_QUANTITY"
+
+
+class InvalidPrice(InvalidOrder):
+    """A price is missing, superfluous, out of range or off the tick."""
+
+    code = "INVALID_PRICE"
+
+
+class InvalidSplitConfig(InvalidOrder):
+    """The split configuration is out of range or does not fit the order."""
+
+    code = "INVALID_SPLIT_CONFIG"
+
+
+class CannotSplit(DomainError):
+    """No schedule fits the quantity, lot size and freeze quantity."""
+
+    code = "INVALID_SPLIT_CONFIG"
+
+
+class LimitsExceeded(DomainError):
+    """The window needs more executions than the broker takes."""
+
+    code = "LIMITS_EXCEEDED"
+
+
+class TradingHalted(DomainError):
+    """Trading is halted: resume it before placing orders."""
+
+    code = "TRADING_HALTED"
+
+
+class NotCancellable(DomainError):
+    """The order is done: nothing is left to cancel."""
+
+    code = "NOT_CANCELLABLE"
+
+
+class IllegalTransition(DomainError):
+    """The state table has no such transition; nothing has changed."""
+
+    def __init__(self, machine: str, state: str, event: str) -> None:
+        super().__init__(f"{machine}: {event} is not possible in {state}")
+        self.machine = machine
+        self.state = state
+        self.event = event
+
+
+class StaleAttempt(IllegalTransition):
+    """The decision belongs to an earlier attempt; nothing has changed."""
+
+
+class MatchingError(DomainError):
+    """A tick, candle or order that the matching engine cannot use."""
+
+
+class NotFound(PulseError):
+    """No such order."""
+
+    code = "NOT_FOUND"
+
+
+class Conflict(PulseError):
+    """The request contradicts what is stored."""
+
+
+class DuplicateOrderUniqueKey(Conflict):
+    """The key was used for another order request."""
+
+    code = "DUPLICATE_ORDER_UNIQUE_KEY"
+
+    def __init__(self, existing_order_id: str) -> None:
+        super().__init__(
+            "this order_unique_key was used for a different request; use a new key for a new order",
+            existing_order_id=existing_order_id,
+        )
+
+
+class PortError(PulseError):
+    """Something outside the domain did not do its part."""
+
+
+class StorageUnavailable(PortError):
+    """The order store cannot be reached; try again shortly."""
+
+    code = "DATABASE_ERROR"
+
+
+class StorageRejected(PortError):
+    """The order store refuses the value; trying again cannot help."""
+
+    code = "INVALID_REQUEST"
+
+
+class MarketDataUnavailable(PortError):
+    """There is no price for the instrument."""
+
+    code = "UPSTREAM_UNAVAILABLE"
+
+
+class BrokerError(PortError):
+    """Base of what a broker call can raise; `reason_code` is stable, the message is the broker's."""
+
+    def __init__(self, reason_code: str, message: str = "", **details: Any) -> None:
+        super().__init__(message or reason_code, **details)
+        self.reason_code = reason_code
+
+
+class BrokerRejected(BrokerError):
+    """A definite no: the order is not placed and must not be sent again."""
+
+
+class BrokerUnavailable(BrokerError):
+    """Certainly not sent: sending again within the window is safe."""
+
+
+class BrokerOutcomeUnknown(BrokerError):
+    """The order may be live: look for its tag before anything else.
+
+    `call_ended` says whether the call can still be in the air: true once its socket is closed.
+    """
+
+    def __init__(self, reason_code: str, message: str = "", *, call_ended: bool, **details: Any) -> None:
+        super().__init__(reason_code, message, **details)
+        self.call_ended = call_ended

@@ -1,0 +1,67 @@
+"""Instruments and the trading terms that an order keeps from its acceptance on."""
+
+import re
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+from pulse_domain.errors import InvalidInstrument
+
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9&_.!-]{0,63}")
+
+
+class Exchange(StrEnum):
+    NSE = "NSE"
+    BSE = "BSE"
+    NFO = "NFO"
+    BFO = "BFO"
+    MCX = "MCX"
+    CDS = "CDS"
+
+    @property
+    def is_cash(self) -> bool:
+        return self in (Exchange.NSE, Exchange.BSE)
+
+
+class Instrument(Struct, frozen=True, order=True):
+    """A tradable symbol at an exchange, written `EXCHANGE:SYMBOL`."""
+
+    exchange: Exchange
+    symbol: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Instrument":
+        """Read `EXCHANGE:SYMBOL`; the symbol in the broker's spelling, such as `NSE:M&M`.
+
+        Raises:
+            InvalidInstrument: the text has another shape or names an unknown exchange.
+        """
+        exchange, colon, symbol = text.partition(":")
+        if not colon or _SYMBOL.fullmatch(symbol) is None:
+            raise InvalidInstrument(
+                "instrument must be written EXCHANGE:SYMBOL, for example NSE:RELIANCE", field="instrument"
+            )
+        if exchange not in Exchange.__members__:
+            raise InvalidInstrument(
+                f"exchange must be one of {', '.join(Exchange)}", field="instrument", allowed=list(Exchange)
+            )
+        return cls(Exchange(exchange), symbol)
+
+    def __str__(self) -> str:
+        return f"{self.exchange}:{self.symbol}"
+
+
+class InstrumentTerms(Struct, frozen=True, kw_only=True):
+    """What an order must respect, as known on the day of its acceptance.
+
+    lot_size: orders are whole multiples of it, in units.
+    tick_size: prices are whole multiples of it, in rupees.
+    freeze_quantity: the largest quantity, in units, that one order at the exchange may have.
+    units_per_broker_quantity: what one counts for in a broker's own quantity field (MCX counts lots).
+    """
+
+    lot_size: int = 1
+    tick_size: Decimal = Decimal("0.05")
+    freeze_quantity: int | None = None
+    units_per_broker_quantity: int = 1

@@ -1,0 +1,1 @@
+"""Orders, their slices and executions: values, state tables, and what clients are told."""

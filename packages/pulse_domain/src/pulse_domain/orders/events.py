@@ -1,0 +1,255 @@
+"""What the journal holds: one past-tense value per thing that happened to an order.
+
+Events on executions carry the slice's `seq` and the execution's `chunk`. Decisions of ours carry the
+`attempt` they belong to; facts from the broker carry none, as they are true whoever learns them.
+Folding a journal over the order as it was accepted gives the stored state (`orders.journal`).
+"""
+
+from datetime import datetime
+from decimal import Decimal
+
+from msgspec import Struct
+
+from pulse_domain.orders.ids import BrokerOrderId
+from pulse_domain.orders.status import ExecutionEventKind as Kind
+from pulse_domain.orders.status import TerminalReason
+
+
+class _Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    pass
+
+
+# --- the order ---------------------------------------------------------------------------------
+
+
+class OrderAccepted(_Event, tag="order_accepted"):
+    instrument: str
+    side: str
+    total_quantity: int
+    source: str
+
+
+class SplitClaimed(_Event, tag="split_claimed"):
+    attempt: int
+    executor: str
+
+
+class SplitLeaseExpired(_Event, tag="split_lease_expired"):
+    attempt: int
+
+
+class PlannedExecution(Struct, frozen=True, array_like=True):
+    quantity: int
+    tag: str
+
+
+class PlannedSlice(Struct, frozen=True, array_like=True):
+    """A slice of a plan; the position in the plan is its `seq`, counted from 1."""
+
+    quantity: int
+    scheduled_at: datetime
+    executions: tuple[PlannedExecution, ...]
+
+
+class SplitSaved(_Event, tag="split_saved"):
+    """The whole plan in one row: it is never recomputed.
+
+    expires_at: an execution not sent by then never is.
+    """
+
+    attempt: int
+    expires_at: datetime
+    slices: tuple[PlannedSlice, ...]
+
+
+class SplitFailed(_Event, tag="split_failed"):
+    attempt: int
+    reason: str
+
+
+class OrderSkipped(_Event, tag="order_skipped"):
+    reason: str
+
+
+class CancelRequested(_Event, tag="cancel_requested"):
+    requested_by: str
+
+
+# --- its executions ----------------------------------------------------------------------------
+
+
+class Fill(Struct, frozen=True, kw_only=True):
+    """One trade at the exchange. Known by exchange, broker order id, trade id and trading day."""
+
+    trade_id: str
+    broker_order_id: BrokerOrderId
+    quantity: int
+    price: Decimal
+    at: datetime
+
+
+class Replacement(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    quantity: int
+    limit_price: Decimal | None = None
+
+
+class ExecutionEvent(_Event, frozen=True, kw_only=True):
+    seq: int
+    chunk: int
+
+
+class ExecutionClaimed(ExecutionEvent, tag=Kind.CLAIMED.value):
+    attempt: int
+    executor: str
+    lease_until: datetime
+
+
+class ExecutionReleased(ExecutionEvent, tag=Kind.RELEASED.value):
+    """Certainly nothing is at the broker: it may be claimed again from `not_before` on."""
+
+    attempt: int
+    reason: str
+    not_before: datetime
+
+
+class ExecutionUnanswered(ExecutionEvent, tag=Kind.UNANSWERED.value):
+    """No answer. `call_ended_at` is known where the call's socket is closed: it sends no more."""
+
+    attempt: int
+    reason: str
+    call_ended_at: datetime | None = None
+
+
+class ExecutionAbsenceSeen(ExecutionEvent, tag=Kind.ABSENCE_SEEN.value):
+    """A complete order-book read, begun after the settle time, did not hold the tag."""
+
+    attempt: int
+    read_began_at: datetime
+
+
+class ExecutionWithdrawn(ExecutionEvent, tag=Kind.WITHDRAWN.value):
+    """Cancelled before it was sent."""
+
+
+class ExecutionLapsed(ExecutionEvent, tag=Kind.LAPSED.value):
+    """Not sent within its window and grace: never sent."""
+
+
+class ExecutionFailed(ExecutionEvent, tag=Kind.FAILED.value):
+    attempt: int
+    reason: str
+
+
+class ExecutionUnresolved(ExecutionEvent, tag=Kind.UNRESOLVED.value):
+    attempt: int
+    reason: str
+
+
+class ExecutionCancelRequested(ExecutionEvent, tag=Kind.CANCEL_REQUESTED.value):
+    pass
+
+
+class ExecutionReplaceRequested(ExecutionEvent, tag=Kind.REPLACE_REQUESTED.value):
+    replacement: Replacement
+
+
+class ExecutionAccepted(ExecutionEvent, tag=Kind.ACCEPTED.value):
+    broker_order_id: BrokerOrderId
+
+
+class ExecutionResting(ExecutionEvent, tag=Kind.RESTING.value):
+    trigger_pending: bool
+
+
+class ExecutionFilled(ExecutionEvent, tag=Kind.FILLED.value):
+    fill: Fill
+
+
+class ExecutionFillBusted(ExecutionEvent, tag=Kind.FILL_BUSTED.value):
+    trade_id: str
+
+
+class ExecutionCumulativeReported(ExecutionEvent, tag=Kind.CUMULATIVE_REPORTED.value):
+    """The broker's running total, where its trades do not explain it: booked until they do."""
+
+    quantity: int
+    average_price: Decimal
+
+
+class ExecutionCompleted(ExecutionEvent, tag=Kind.COMPLETED.value):
+    pass
+
+
+class ExecutionCancelled(ExecutionEvent, tag=Kind.CANCELLED.value):
+    reason: str = ""
+
+
+class ExecutionRejected(ExecutionEvent, tag=Kind.REJECTED.value):
+    reason_code: str
+    message: str = ""
+
+
+class ExecutionExpired(ExecutionEvent, tag=Kind.EXPIRED.value):
+    pass
+
+
+class ExecutionCancelRefused(ExecutionEvent, tag=Kind.CANCEL_REFUSED.value):
+    reason: str = ""
+
+
+class ExecutionReplaced(ExecutionEvent, tag=Kind.REPLACED.value):
+    pass
+
+
+class ExecutionReplaceRefused(ExecutionEvent, tag=Kind.REPLACE_REFUSED.value):
+    reason: str = ""
+
+
+AnyExecutionEvent = (
+    ExecutionClaimed
+    | ExecutionReleased
+    | ExecutionUnanswered
+    | ExecutionAbsenceSeen
+    | ExecutionWithdrawn
+    | ExecutionLapsed
+    | ExecutionFailed
+    | ExecutionUnresolved
+    | ExecutionCancelRequested
+    | ExecutionReplaceRequested
+    | ExecutionAccepted
+    | ExecutionResting
+    | ExecutionFilled
+    | ExecutionFillBusted
+    | ExecutionCumulativeReported
+    | ExecutionCompleted
+    | ExecutionCancelled
+    | ExecutionRejected
+    | ExecutionExpired
+    | ExecutionCancelRefused
+    | ExecutionReplaced
+    | ExecutionReplaceRefused
+)
+AnyOrderEvent = (
+    OrderAccepted | SplitClaimed | SplitLeaseExpired | SplitSaved | SplitFailed | OrderSkipped | CancelRequested
+)
+Event = AnyOrderEvent | AnyExecutionEvent
+
+
+class JournalEntry(Struct, frozen=True, kw_only=True):
+    """A row of an order's journal; `seq` counts from 1 without gaps."""
+
+    seq: int
+    at: datetime
+    event: Event
+
+
+TERMINAL_KINDS = {
+    ExecutionCompleted: TerminalReason.COMPLETED,
+    ExecutionCancelled: TerminalReason.CANCELLED,
+    ExecutionRejected: TerminalReason.REJECTED,
+    ExecutionExpired: TerminalReason.EXPIRED,
+    ExecutionWithdrawn: TerminalReason.CANCELLED,
+    ExecutionLapsed: TerminalReason.EXPIRED,
+    ExecutionFailed: TerminalReason.FAILED,
+    ExecutionUnresolved: TerminalReason.UNRESOLVED,
+}

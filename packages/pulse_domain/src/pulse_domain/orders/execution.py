@@ -1,0 +1,342 @@
+"""One order at the broker: the facts we hold of it, what they amount to, and how an event changes them.
+
+Nothing here remembers a label. `phase` (what we know) and `status` (what we report) are read off the
+facts, so that facts may arrive late, twice or in any order and still give the same answer. The
+behaviours follow the order state change matrices of FIX 4.2 appendix D and FIX 5.0 SP2 appendix D.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pulse_domain.errors import IllegalTransition, StaleAttempt
+from pulse_domain.orders import events as ev
+from pulse_domain.orders.ids import BrokerOrderId, OrderId, execution_id
+from pulse_domain.orders.status import (
+    PHASE_TRANSITIONS,
+    ExecutionEventKind,
+    ExecutionStatus,
+    Phase,
+    TerminalReason,
+    next_state,
+)
+
+# The trading day of the exchanges, on which trade ids are unique.
+_IST = timedelta(hours=5, minutes=30)
+
+LATE_FILL = "LATE_FILL"  # a fill after a definite end
+OVERFILLED = "OVERFILLED"  # more filled than ordered
+UNPLANNED = "UNPLANNED"  # the broker had it although we had not sent it, as far as we knew
+SECOND_ORDER = "SECOND_ORDER"  # a second broker order id for the same tag
+
+
+class Execution(Struct, frozen=True, kw_only=True):
+    """The facts of one order at the broker. `apply` gives a new value; this one never changes."""
+
+    order_id: OrderId
+    seq: int
+    chunk: int
+    tag: str
+    planned_quantity: int
+    quantity: int  # as amended at the broker
+    due_at: datetime
+    expires_at: datetime
+    attempt: int = 0
+    executor: str | None = None  # set while claimed; a release clears it
+    lease_until: datetime | None = None
+    unanswered: bool = False
+    call_ended_at: datetime | None = None
+    absences: int = 0
+    last_absence_at: datetime | None = None
+    broker_order_id: BrokerOrderId | None = None
+    trigger_pending: bool = False
+    fills: tuple[ev.Fill, ...] = ()
+    # The broker's running total, where its trades do not (yet) explain it.
+    provisional_quantity: int = 0
+    provisional_price: Decimal | None = None
+    cancel_requested: bool = False
+    pending_replace: ev.Replacement | None = None
+    terminal: TerminalReason | None = None
+    reason_code: str | None = None
+    reason: str | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def execution_id(self) -> str:
+        return execution_id(self.order_id, self.seq, self.chunk)
+
+    @property
+    def filled_quantity(self) -> int:
+        """Booked trades, or the broker's running total where that is larger: never their sum."""
+        return max(sum([fill.quantity for fill in self.fills]), self.provisional_quantity)
+
+    @property
+    def filled_value(self) -> Decimal:
+        """Rupees paid or received for `filled_quantity`, before charges."""
+        booked = sum([fill.quantity for fill in self.fills])
+        if self.provisional_quantity > booked and self.provisional_price is not None:
+            return self.provisional_price * self.provisional_quantity
+        return sum((fill.price * fill.quantity for fill in self.fills), Decimal(0))
+
+    @property
+    def leaves_quantity(self) -> int:
+        """What may still fill."""
+        return 0 if self.is_final else max(0, self.quantity - self.filled_quantity)
+
+    @property
+    def phase(self) -> Phase:
+        if self.terminal is not None:
+            given_up = self.terminal in (TerminalReason.FAILED, TerminalReason.UNRESOLVED)
+            return Phase.GIVEN_UP if given_up else Phase.ENDED
+        if self.broker_order_id is not None:
+            return Phase.LIVE
+        if self.unanswered:
+            return Phase.UNKNOWN
+        return Phase.PLANNED if self.executor is None else Phase.CLAIMED
+
+    @property
+    def status(self) -> ExecutionStatus:
+        """The highest of the states that hold, by the precedence of FIX."""
+        phase = self.phase
+        for status, holds in REPORTING_PRECEDENCE:
+            if holds(self, phase):
+                return status
+        raise AssertionError("the last row of REPORTING_PRECEDENCE always holds")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more is expected. A late fact may still be booked."""
+        return self.terminal is not None or (
+            self.broker_order_id is not None
+            and not self.cancel_requested
+            and self.filled_quantity >= self.quantity
+        )
+
+
+_SENT = (Phase.CLAIMED, Phase.UNKNOWN, Phase.LIVE)
+_FILLABLE = (None, TerminalReason.CANCELLED)
+
+# Highest first (FIX: pending cancel 12, filled 8, cancelled 5, partially filled 4, new and rejected 2).
+# A pending replacement is a fact beside the status: until it is confirmed the old parameters hold.
+REPORTING_PRECEDENCE: tuple[tuple[ExecutionStatus, Callable[[Execution, Phase], bool]], ...] = (
+    (ExecutionStatus.PENDING_CANCEL, lambda e, phase: e.cancel_requested and phase in _SENT),
+    (
+        ExecutionStatus.FILLED,
+        lambda e, phase: (
+            e.terminal is TerminalReason.COMPLETED
+            or (e.terminal in _FILLABLE and 0 < e.quantity <= e.filled_quantity)
+        ),
+    ),
+    (ExecutionStatus.CANCELLED, lambda e, phase: e.terminal is TerminalReason.CANCELLED),
+    (ExecutionStatus.EXPIRED, lambda e, phase: e.terminal is TerminalReason.EXPIRED),
+    # Proven absent is a definite no, whoever found it out.
+    (
+        ExecutionStatus.REJECTED,
+        lambda e, phase: e.terminal in (TerminalReason.REJECTED, TerminalReason.FAILED),
+    ),
+    (
+        ExecutionStatus.UNKNOWN,
+        lambda e, phase: phase is Phase.UNKNOWN or e.terminal is TerminalReason.UNRESOLVED,
+    ),
+    (ExecutionStatus.PARTIALLY_FILLED, lambda e, phase: e.filled_quantity > 0),
+    (ExecutionStatus.TRIGGER_PENDING, lambda e, phase: phase is Phase.LIVE and e.trigger_pending),
+    (ExecutionStatus.OPEN, lambda e, phase: phase is Phase.LIVE),
+    (ExecutionStatus.CLAIMED, lambda e, phase: phase is Phase.CLAIMED),
+    (ExecutionStatus.PLANNED, lambda e, phase: True),
+)
+
+
+def apply(execution: Execution, event: ev.AnyExecutionEvent) -> Execution:
+    """Take one event in. The same event twice gives the very same value back.
+
+    Raises:
+        IllegalTransition: the table has no cell for it, or the facts refuse it.
+        StaleAttempt: the decision belongs to another attempt.
+    """
+    kind = ExecutionEventKind(event.__struct_config__.tag)
+    attempt = getattr(event, "attempt", None)
+    if attempt is not None and not isinstance(event, ev.ExecutionClaimed) and attempt != execution.attempt:
+        raise StaleAttempt("Execution", f"attempt {execution.attempt}", f"{kind} of attempt {attempt}")
+    phase = execution.phase
+    next_state(PHASE_TRANSITIONS, phase, kind)
+    changed = _APPLY[type(event)](execution, event)
+    if changed is execution:
+        return execution
+    return _flag(execution, changed, event, phase)
+
+
+def _claimed(e: Execution, event: ev.ExecutionClaimed) -> Execution:
+    if event.attempt != e.attempt + 1:
+        raise StaleAttempt("Execution", f"attempt {e.attempt}", f"claim as attempt {event.attempt}")
+    return replace(
+        e, attempt=event.attempt, executor=event.executor, lease_until=event.lease_until,
+        unanswered=False, call_ended_at=None, absences=0, last_absence_at=None, reason=None,
+    )  # fmt: skip
+
+
+def _released(e: Execution, event: ev.ExecutionReleased) -> Execution:
+    return replace(
+        e, executor=None, lease_until=None, unanswered=False, call_ended_at=None, absences=0,
+        last_absence_at=None, due_at=max(e.due_at, event.not_before), reason=event.reason,
+    )  # fmt: skip
+
+
+def _unanswered(e: Execution, event: ev.ExecutionUnanswered) -> Execution:
+    if e.unanswered and (event.call_ended_at is None or e.call_ended_at is not None):
+        return e
+    return replace(
+        e, unanswered=True, call_ended_at=event.call_ended_at or e.call_ended_at, reason=event.reason
+    )
+
+
+def _absence_seen(e: Execution, event: ev.ExecutionAbsenceSeen) -> Execution:
+    if e.last_absence_at is not None and event.read_began_at <= e.last_absence_at:
+        return e
+    return replace(e, absences=e.absences + 1, last_absence_at=event.read_began_at)
+
+
+def _cancel_requested(e: Execution, event: ev.ExecutionCancelRequested) -> Execution:
+    if e.cancel_requested:
+        return e
+    if e.is_final:
+        raise IllegalTransition("Execution", e.status, ExecutionEventKind.CANCEL_REQUESTED)
+    return replace(e, cancel_requested=True)
+
+
+def _cancel_refused(e: Execution, event: ev.ExecutionCancelRefused) -> Execution:
+    return replace(e, cancel_requested=False) if e.cancel_requested and e.terminal is None else e
+
+
+def _replace_requested(e: Execution, event: ev.ExecutionReplaceRequested) -> Execution:
+    if e.pending_replace == event.replacement:
+        return e
+    # The plan bounds the quantity: raising it would sell or buy more than the order says.
+    if e.pending_replace is not None or e.is_final or event.replacement.quantity > e.planned_quantity:
+        raise IllegalTransition("Execution", e.status, ExecutionEventKind.REPLACE_REQUESTED)
+    return replace(e, pending_replace=event.replacement)
+
+
+def _replaced(e: Execution, event: ev.ExecutionReplaced) -> Execution:
+    if e.pending_replace is None:
+        return e
+    return replace(e, quantity=max(e.pending_replace.quantity, e.filled_quantity), pending_replace=None)
+
+
+def _replace_refused(e: Execution, event: ev.ExecutionReplaceRefused) -> Execution:
+    return e if e.pending_replace is None else replace(e, pending_replace=None)
+
+
+def _accepted(e: Execution, event: ev.ExecutionAccepted) -> Execution:
+    if e.broker_order_id is not None:
+        if event.broker_order_id == e.broker_order_id:
+            return e
+        flag = f"{SECOND_ORDER}:{event.broker_order_id}"
+        return e if flag in e.flags else replace(e, flags=(*e.flags, flag))
+    return replace(e, broker_order_id=event.broker_order_id, terminal=_revived(e))
+
+
+def _resting(e: Execution, event: ev.ExecutionResting) -> Execution:
+    if e.phase is Phase.ENDED or e.trigger_pending == event.trigger_pending:
+        return e
+    return replace(e, trigger_pending=event.trigger_pending)
+
+
+def _filled(e: Execution, event: ev.ExecutionFilled) -> Execution:
+    fill = event.fill
+    key = (fill.trade_id, _day(fill))
+    if any((known.trade_id, _day(known)) == key for known in e.fills):
+        return e
+    return replace(
+        e,
+        fills=(*e.fills, fill),
+        broker_order_id=e.broker_order_id or fill.broker_order_id,
+        terminal=_revived(e),
+        trigger_pending=False,
+    )
+
+
+def _fill_busted(e: Execution, event: ev.ExecutionFillBusted) -> Execution:
+    left = tuple([fill for fill in e.fills if fill.trade_id != event.trade_id])
+    if len(left) == len(e.fills):
+        return e
+    # An order that was complete stays so: the exchange does not put it back into the book.
+    terminal = TerminalReason.COMPLETED if e.terminal is None and e.is_final else e.terminal
+    booked = sum([fill.quantity for fill in left])
+    return replace(e, fills=left, terminal=terminal, provisional_quantity=min(e.provisional_quantity, booked))
+
+
+def _cumulative_reported(e: Execution, event: ev.ExecutionCumulativeReported) -> Execution:
+    if event.quantity <= e.filled_quantity:
+        return e
+    return replace(
+        e,
+        provisional_quantity=event.quantity,
+        provisional_price=event.average_price,
+        terminal=_revived(e),
+        trigger_pending=False,
+    )
+
+
+def _terminal(e: Execution, event: Any) -> Execution:
+    reason = ev.TERMINAL_KINDS[type(event)]
+    if e.phase is Phase.ENDED or e.terminal is reason:
+        return e
+    return replace(
+        e,
+        terminal=reason,
+        cancel_requested=False,
+        pending_replace=None,
+        trigger_pending=False,
+        reason_code=getattr(event, "reason_code", None) or e.reason_code,
+        reason=getattr(event, "message", None) or getattr(event, "reason", None) or e.reason,
+    )
+
+
+def _revived(e: Execution) -> TerminalReason | None:
+    return None if e.phase is Phase.GIVEN_UP else e.terminal
+
+
+def _day(fill: ev.Fill) -> object:
+    return (fill.at + _IST).date()
+
+
+def _flag(before: Execution, after: Execution, event: ev.AnyExecutionEvent, phase: Phase) -> Execution:
+    flags = after.flags
+    grew = after.filled_quantity > before.filled_quantity
+    if grew and phase is Phase.ENDED and LATE_FILL not in flags:
+        flags = (*flags, LATE_FILL)
+    if grew and after.filled_quantity > after.quantity and OVERFILLED not in flags:
+        flags = (*flags, OVERFILLED)
+    if phase is Phase.PLANNED and after.broker_order_id is not None and UNPLANNED not in flags:
+        flags = (*flags, UNPLANNED)
+    return after if flags is after.flags else replace(after, flags=flags)
+
+
+_APPLY: dict[type, Callable[[Execution, Any], Execution]] = {
+    ev.ExecutionClaimed: _claimed,
+    ev.ExecutionReleased: _released,
+    ev.ExecutionUnanswered: _unanswered,
+    ev.ExecutionAbsenceSeen: _absence_seen,
+    ev.ExecutionWithdrawn: _terminal,
+    ev.ExecutionLapsed: _terminal,
+    ev.ExecutionFailed: _terminal,
+    ev.ExecutionUnresolved: _terminal,
+    ev.ExecutionCancelRequested: _cancel_requested,
+    ev.ExecutionReplaceRequested: _replace_requested,
+    ev.ExecutionAccepted: _accepted,
+    ev.ExecutionResting: _resting,
+    ev.ExecutionFilled: _filled,
+    ev.ExecutionFillBusted: _fill_busted,
+    ev.ExecutionCumulativeReported: _cumulative_reported,
+    ev.ExecutionCompleted: _terminal,
+    ev.ExecutionCancelled: _terminal,
+    ev.ExecutionRejected: _terminal,
+    ev.ExecutionExpired: _terminal,
+    ev.ExecutionCancelRefused: _cancel_refused,
+    ev.ExecutionReplaced: _replaced,
+    ev.ExecutionReplaceRefused: _replace_refused,
+}

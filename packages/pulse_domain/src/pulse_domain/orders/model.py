@@ -1,0 +1,235 @@
+"""The order as it is asked for and as it is stored."""
+
+import hashlib
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+from pulse_domain.errors import InvalidOrder, InvalidPrice, InvalidQuantity, InvalidSplitConfig
+from pulse_domain.instruments import Instrument, InstrumentTerms
+from pulse_domain.orders.ids import ClientId, OrderId
+from pulse_domain.orders.status import OrderQueueStatus
+
+QUANTITY_MAX = 1_000_000_000
+PRICE_MAX = Decimal(100_000_000)
+SPLITS_MIN, SPLITS_MAX = 2, 100
+DURATION_MINUTES_MIN, DURATION_MINUTES_MAX = 1, 1440
+START_AHEAD_MAX = timedelta(days=7)
+# How long after its instant a start still counts as now: clocks differ and requests take time.
+START_LATE_MAX = timedelta(seconds=60)
+
+FINGERPRINT_VERSION = 1
+
+
+class Side(StrEnum):
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class OrderType(StrEnum):
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    SL = "SL"  # rests until the trigger, then a LIMIT
+    SL_M = "SL-M"  # rests until the trigger, then a MARKET
+
+    @property
+    def has_limit(self) -> bool:
+        return self in (OrderType.LIMIT, OrderType.SL)
+
+    @property
+    def has_trigger(self) -> bool:
+        return self in (OrderType.SL, OrderType.SL_M)
+
+
+class Product(StrEnum):
+    CNC = "CNC"
+    MIS = "MIS"
+    NRML = "NRML"
+
+
+class Validity(StrEnum):
+    DAY = "DAY"
+    IOC = "IOC"
+
+
+class Source(StrEnum):
+    TRADINGVIEW = "tradingview"
+    API = "api"
+    STRATEGY = "strategy"
+    TELEGRAM = "telegram"
+    BACKTEST = "backtest"
+
+
+class SplitConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    num_splits: int
+    duration_minutes: int
+    randomize: bool = True
+
+
+class OrderRequest(Struct, frozen=True, kw_only=True):
+    """What a client asks for, defaults filled in. Equal requests have equal fingerprints."""
+
+    instrument: Instrument
+    side: Side
+    total_quantity: int
+    split_config: SplitConfig | None = None
+    start_at: datetime | None = None
+    order_type: OrderType = OrderType.MARKET
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    product: Product | None = None
+    validity: Validity = Validity.DAY
+    strategy_tag: str | None = None
+
+    def normalised(self) -> "OrderRequest":
+        """Fill in the product by segment and write equal prices and instants alike."""
+        product = self.product or (Product.CNC if self.instrument.exchange.is_cash else Product.NRML)
+        return msgspec.structs.replace(
+            self,
+            product=product,
+            limit_price=_plain(self.limit_price),
+            trigger_price=_plain(self.trigger_price),
+        )
+
+    def fingerprint(self) -> str:
+        """Identify a normalised request; compare only fingerprints of the same FINGERPRINT_VERSION."""
+        start = None if self.start_at is None else int(self.start_at.timestamp() * 1_000_000)
+        parts = (
+            str(self.instrument), self.side, self.total_quantity, self.split_config, start, self.order_type,
+            self.limit_price, self.trigger_price, self.product, self.validity, self.strategy_tag,
+        )  # fmt: skip
+        return hashlib.sha256(_encode(parts)).hexdigest()
+
+    def check_shape(self) -> None:
+        """Check what needs no instrument data.
+
+        Raises:
+            InvalidOrder: a field is out of range or does not go with the order type; `details` names it.
+        """
+        if not 1 <= self.total_quantity <= QUANTITY_MAX:
+            raise InvalidQuantity(
+                f"total_quantity must be between 1 and {QUANTITY_MAX}",
+                field="total_quantity", min=1, max=QUANTITY_MAX,
+            )  # fmt: skip
+        _check_price("limit_price", self.limit_price, self.order_type.has_limit, self.order_type)
+        _check_price("trigger_price", self.trigger_price, self.order_type.has_trigger, self.order_type)
+        if self.start_at is not None and self.start_at.tzinfo is None:
+            raise InvalidOrder("start_at must carry a UTC offset", field="start_at")
+        cash = self.instrument.exchange.is_cash
+        if self.product is Product.CNC and not cash:
+            raise InvalidOrder("product CNC is for NSE and BSE only; use NRML or MIS", field="product")
+        if self.product is Product.NRML and cash:
+            raise InvalidOrder("product NRML is for derivatives only; use CNC or MIS", field="product")
+        if self.split_config is not None:
+            self._check_split(self.split_config)
+
+    def _check_split(self, split: SplitConfig) -> None:
+        for field, value, low, high in (
+            ("num_splits", split.num_splits, SPLITS_MIN, SPLITS_MAX),
+            ("duration_minutes", split.duration_minutes, DURATION_MINUTES_MIN, DURATION_MINUTES_MAX),
+        ):
+            if not low <= value <= high:
+                raise InvalidSplitConfig(
+                    f"{field} must be between {low} and {high}",
+                    field=f"split_config.{field}",
+                    min=low,
+                    max=high,
+                )  # fmt: skip
+        if self.order_type.has_trigger:
+            raise InvalidSplitConfig(
+                f"an {self.order_type} order cannot be split; leave split_config out", field="split_config"
+            )
+
+    def check_terms(self, terms: InstrumentTerms) -> None:
+        """Check quantity against the lot and prices against the tick.
+
+        Raises:
+            InvalidQuantity: not a whole number of lots.
+            InvalidPrice: off the tick grid; `details` carry the nearest prices.
+        """
+        if self.total_quantity % terms.lot_size:
+            raise InvalidQuantity(
+                f"total_quantity must be a multiple of the lot size {terms.lot_size}",
+                field="total_quantity", lot_size=terms.lot_size,
+            )  # fmt: skip
+        for field, price in (("limit_price", self.limit_price), ("trigger_price", self.trigger_price)):
+            if price is not None and price % terms.tick_size:
+                below = price // terms.tick_size * terms.tick_size
+                raise InvalidPrice(
+                    f"{field} must be a multiple of the tick size {terms.tick_size}",
+                    field=field, tick_size=str(terms.tick_size),
+                    nearest=[str(below), str(below + terms.tick_size)],
+                )  # fmt: skip
+
+
+class NewOrder(Struct, frozen=True, kw_only=True):
+    """A checked request on its way into the store."""
+
+    order_id: OrderId
+    client_id: ClientId
+    order_unique_key: str
+    request: OrderRequest
+    terms: InstrumentTerms
+    source: Source
+    fingerprint: str
+    request_id: str = ""
+    trace_id: str = ""
+    # A webhook without a key is known by its sender and body for `replay_window_s` from first sight.
+    body_digest: str | None = None
+    replay_window_s: float = 30.0
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """A stored order. All instants are aware."""
+
+    order_id: OrderId
+    client_id: ClientId
+    order_unique_key: str
+    request: OrderRequest
+    terms: InstrumentTerms
+    source: Source
+    request_id: str
+    trace_id: str
+    created_at: datetime
+    starts_at: datetime
+    ends_at: datetime
+    queue_status: OrderQueueStatus = OrderQueueStatus.PENDING
+    skip_reason: str | None = None
+    failure: str | None = None
+    split_attempt: int = 0
+    cancel_requested_at: datetime | None = None
+
+
+def window(request: OrderRequest, created_at: datetime) -> tuple[datetime, datetime]:
+    """The instants of the first and the last slice."""
+    start = request.start_at or created_at
+    minutes = request.split_config.duration_minutes if request.split_config else 0
+    return start, start + timedelta(minutes=minutes)
+
+
+def _check_price(field: str, price: Decimal | None, wanted: bool, order_type: OrderType) -> None:
+    if price is None:
+        if wanted:
+            raise InvalidPrice(f"{field} is required for {order_type}", field=field)
+        return
+    if not wanted:
+        raise InvalidPrice(f"{field} does not go with {order_type}; leave it out", field=field)
+    if not price.is_finite() or not 0 < price <= PRICE_MAX:
+        raise InvalidPrice(f"{field} must be above 0 and at most {PRICE_MAX}", field=field)
+    if int(price.normalize().as_tuple().exponent) < -4:
+        raise InvalidPrice(f"{field} has more than 4 decimals", field=field)
+
+
+def _plain(price: Decimal | None) -> Decimal | None:
+    # 1500, 1500.0 and 1.5E+3 are one price: the fingerprint must not tell them apart. Prices that
+    # check_shape will refuse are left alone: writing out 1E+999999 would be a million digits.
+    if price is None or not price.is_finite() or not 0 < price <= PRICE_MAX:
+        return price
+    plain = price.normalize()
+    return plain.quantize(Decimal(1)) if int(plain.as_tuple().exponent) > 0 else plain
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode

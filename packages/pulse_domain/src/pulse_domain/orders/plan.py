@@ -1,0 +1,83 @@
+"""The plan of an order: its slices, executions and tags, a function of what is stored with it."""
+
+from datetime import datetime, timedelta
+from random import Random
+
+from pulse_domain.instruments import InstrumentTerms
+from pulse_domain.orders.events import PlannedExecution, PlannedSlice
+from pulse_domain.orders.ids import OrderId, execution_id, tags
+from pulse_domain.orders.model import OrderRequest
+from pulse_domain.splitting import (
+    QUANTITY_BAND_PERCENT,
+    PaceLimits,
+    check_pace,
+    chunks,
+    largest_chunk,
+    twap,
+)
+
+
+def plan_order(
+    order_id: OrderId, request: OrderRequest, terms: InstrumentTerms, starts_at: datetime, tag_prefix: str
+) -> tuple[PlannedSlice, ...]:
+    """Plan an order's slices. The random source is seeded from the order id, so that planning again
+    after a crash gives the same plan.
+
+    Raises:
+        CannotSplit: no schedule fits.
+    """
+    split = request.split_config
+    if split is None:
+        parts = twap(request.total_quantity, 1, 0, lot_size=terms.lot_size)
+    else:
+        # A schedule is meant to be unforeseeable to others in the market, not to cryptographers.
+        rng = Random(order_id) if split.randomize else None  # noqa: S311
+        parts = twap(
+            request.total_quantity,
+            split.num_splits,
+            split.duration_minutes * 60_000_000,
+            lot_size=terms.lot_size,
+            rng=rng,
+        )
+    sizes = [
+        chunks(part.quantity, lot_size=terms.lot_size, freeze_quantity=terms.freeze_quantity) for part in parts
+    ]
+    names = iter(
+        tags(
+            tag_prefix,
+            [
+                execution_id(order_id, seq, chunk)
+                for seq, quantities in enumerate(sizes, start=1)
+                for chunk in range(len(quantities))
+            ],
+        )
+    )
+    return tuple(
+        PlannedSlice(
+            part.quantity,
+            starts_at + timedelta(microseconds=part.offset_us),
+            tuple([PlannedExecution(quantity, next(names)) for quantity in quantities]),
+        )
+        for part, quantities in zip(parts, sizes, strict=True)
+    )
+
+
+def check_feasible(request: OrderRequest, terms: InstrumentTerms, limits: PaceLimits) -> None:
+    """Check at acceptance what planning would find out later.
+
+    Raises:
+        CannotSplit: no schedule fits.
+        LimitsExceeded: more executions than the broker takes in the window.
+    """
+    split = request.split_config
+    n = split.num_splits if split else 1
+    lots = request.total_quantity // terms.lot_size
+    if lots < n:
+        # The same error as planning would raise, without drawing a plan.
+        twap(request.total_quantity, n, 0, lot_size=terms.lot_size)
+    executions = n
+    if terms.freeze_quantity is not None:
+        # A slice is at most 20 % above the base, rounded up to a lot: no plan needs more than this.
+        slice_lots = -(-lots * (100 + QUANTITY_BAND_PERCENT) // (100 * n)) if n > 1 else lots
+        executions = n * -(-slice_lots * terms.lot_size // largest_chunk(terms.lot_size, terms.freeze_quantity))
+    check_pace(executions, split.duration_minutes * 60.0 if split else 0.0, limits)
