@@ -22,19 +22,19 @@ class _Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=
 # --- the order ---------------------------------------------------------------------------------
 
 
-class OrderAccepted(_Event, tag="order_accepted"):
+class OrderAccepted(_Event, frozen=True, kw_only=True, tag="order_accepted"):
     instrument: str
     side: str
     total_quantity: int
     source: str
 
 
-class SplitClaimed(_Event, tag="split_claimed"):
+class SplitClaimed(_Event, frozen=True, kw_only=True, tag="split_claimed"):
     attempt: int
     executor: str
 
 
-class SplitLeaseExpired(_Event, tag="split_lease_expired"):
+class SplitLeaseExpired(_Event, frozen=True, kw_only=True, tag="split_lease_expired"):
     attempt: int
 
 
@@ -51,7 +51,7 @@ class PlannedSlice(Struct, frozen=True, array_like=True):
     executions: tuple[PlannedExecution, ...]
 
 
-class SplitSaved(_Event, tag="split_saved"):
+class SplitSaved(_Event, frozen=True, kw_only=True, tag="split_saved"):
     """The whole plan in one row: it is never recomputed.
 
     expires_at: an execution not sent by then never is.
@@ -62,16 +62,16 @@ class SplitSaved(_Event, tag="split_saved"):
     slices: tuple[PlannedSlice, ...]
 
 
-class SplitFailed(_Event, tag="split_failed"):
+class SplitFailed(_Event, frozen=True, kw_only=True, tag="split_failed"):
     attempt: int
     reason: str
 
 
-class OrderSkipped(_Event, tag="order_skipped"):
+class OrderSkipped(_Event, frozen=True, kw_only=True, tag="order_skipped"):
     reason: str
 
 
-class CancelRequested(_Event, tag="cancel_requested"):
+class CancelRequested(_Event, frozen=True, kw_only=True, tag="cancel_requested"):
     requested_by: str
 
 
@@ -98,13 +98,13 @@ class ExecutionEvent(_Event, frozen=True, kw_only=True):
     chunk: int
 
 
-class ExecutionClaimed(ExecutionEvent, tag=Kind.CLAIMED.value):
+class ExecutionClaimed(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.CLAIMED.value):
     attempt: int
     executor: str
     lease_until: datetime
 
 
-class ExecutionReleased(ExecutionEvent, tag=Kind.RELEASED.value):
+class ExecutionReleased(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.RELEASED.value):
     """Certainly nothing is at the broker: it may be claimed again from `not_before` on."""
 
     attempt: int
@@ -112,7 +112,7 @@ class ExecutionReleased(ExecutionEvent, tag=Kind.RELEASED.value):
     not_before: datetime
 
 
-class ExecutionUnanswered(ExecutionEvent, tag=Kind.UNANSWERED.value):
+class ExecutionUnanswered(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.UNANSWERED.value):
     """No answer. `call_ended_at` is known where the call's socket is closed: it sends no more."""
 
     attempt: int
@@ -120,88 +120,90 @@ class ExecutionUnanswered(ExecutionEvent, tag=Kind.UNANSWERED.value):
     call_ended_at: datetime | None = None
 
 
-class ExecutionAbsenceSeen(ExecutionEvent, tag=Kind.ABSENCE_SEEN.value):
+class ExecutionAbsenceSeen(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.ABSENCE_SEEN.value):
     """A complete order-book read, begun after the settle time, did not hold the tag."""
 
     attempt: int
     read_began_at: datetime
 
 
-class ExecutionWithdrawn(ExecutionEvent, tag=Kind.WITHDRAWN.value):
+class ExecutionWithdrawn(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.WITHDRAWN.value):
     """Cancelled before it was sent."""
 
 
-class ExecutionLapsed(ExecutionEvent, tag=Kind.LAPSED.value):
+class ExecutionLapsed(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.LAPSED.value):
     """Not sent within its window and grace: never sent."""
 
 
-class ExecutionFailed(ExecutionEvent, tag=Kind.FAILED.value):
+class ExecutionFailed(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.FAILED.value):
     attempt: int
     reason: str
 
 
-class ExecutionUnresolved(ExecutionEvent, tag=Kind.UNRESOLVED.value):
+class ExecutionUnresolved(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.UNRESOLVED.value):
     attempt: int
     reason: str
 
 
-class ExecutionCancelRequested(ExecutionEvent, tag=Kind.CANCEL_REQUESTED.value):
+class ExecutionCancelRequested(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.CANCEL_REQUESTED.value):
     pass
 
 
-class ExecutionReplaceRequested(ExecutionEvent, tag=Kind.REPLACE_REQUESTED.value):
+class ExecutionReplaceRequested(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.REPLACE_REQUESTED.value):
     replacement: Replacement
 
 
-class ExecutionAccepted(ExecutionEvent, tag=Kind.ACCEPTED.value):
+class ExecutionAccepted(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.ACCEPTED.value):
     broker_order_id: BrokerOrderId
 
 
-class ExecutionResting(ExecutionEvent, tag=Kind.RESTING.value):
+class ExecutionResting(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.RESTING.value):
     trigger_pending: bool
 
 
-class ExecutionFilled(ExecutionEvent, tag=Kind.FILLED.value):
+class ExecutionFilled(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.FILLED.value):
     fill: Fill
 
 
-class ExecutionFillBusted(ExecutionEvent, tag=Kind.FILL_BUSTED.value):
+class ExecutionFillBusted(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.FILL_BUSTED.value):
     trade_id: str
 
 
-class ExecutionCumulativeReported(ExecutionEvent, tag=Kind.CUMULATIVE_REPORTED.value):
+class ExecutionCumulativeReported(
+    ExecutionEvent, frozen=True, kw_only=True, tag=Kind.CUMULATIVE_REPORTED.value
+):
     """The broker's running total, where its trades do not explain it: booked until they do."""
 
     quantity: int
     average_price: Decimal
 
 
-class ExecutionCompleted(ExecutionEvent, tag=Kind.COMPLETED.value):
+class ExecutionCompleted(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.COMPLETED.value):
     pass
 
 
-class ExecutionCancelled(ExecutionEvent, tag=Kind.CANCELLED.value):
+class ExecutionCancelled(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.CANCELLED.value):
     reason: str = ""
 
 
-class ExecutionRejected(ExecutionEvent, tag=Kind.REJECTED.value):
+class ExecutionRejected(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.REJECTED.value):
     reason_code: str
     message: str = ""
 
 
-class ExecutionExpired(ExecutionEvent, tag=Kind.EXPIRED.value):
+class ExecutionExpired(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.EXPIRED.value):
     pass
 
 
-class ExecutionCancelRefused(ExecutionEvent, tag=Kind.CANCEL_REFUSED.value):
+class ExecutionCancelRefused(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.CANCEL_REFUSED.value):
     reason: str = ""
 
 
-class ExecutionReplaced(ExecutionEvent, tag=Kind.REPLACED.value):
+class ExecutionReplaced(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.REPLACED.value):
     pass
 
 
-class ExecutionReplaceRefused(ExecutionEvent, tag=Kind.REPLACE_REFUSED.value):
+class ExecutionReplaceRefused(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.REPLACE_REFUSED.value):
     reason: str = ""
 
 
@@ -243,7 +245,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True):
     event: Event
 
 
-TERMINAL_KINDS = {
+TERMINAL_KINDS: dict[type, TerminalReason] = {
     ExecutionCompleted: TerminalReason.COMPLETED,
     ExecutionCancelled: TerminalReason.CANCELLED,
     ExecutionRejected: TerminalReason.REJECTED,

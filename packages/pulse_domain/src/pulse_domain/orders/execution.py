@@ -8,7 +8,7 @@ behaviours follow the order state change matrices of FIX 4.2 appendix D and FIX 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -157,7 +157,7 @@ def apply(execution: Execution, event: ev.AnyExecutionEvent) -> Execution:
         IllegalTransition: the table has no cell for it, or the facts refuse it.
         StaleAttempt: the decision belongs to another attempt.
     """
-    kind = ExecutionEventKind(event.__struct_config__.tag)
+    kind = _KINDS[type(event)]
     attempt = getattr(event, "attempt", None)
     if attempt is not None and not isinstance(event, ev.ExecutionClaimed) and attempt != execution.attempt:
         raise StaleAttempt("Execution", f"attempt {execution.attempt}", f"{kind} of attempt {attempt}")
@@ -316,6 +316,9 @@ def _flag(before: Execution, after: Execution, event: ev.AnyExecutionEvent, phas
     return after if flags is after.flags else replace(after, flags=flags)
 
 
+_KINDS: dict[type, ExecutionEventKind] = {
+    event: ExecutionEventKind(event.__struct_config__.tag) for event in get_args(ev.AnyExecutionEvent)
+}
 _APPLY: dict[type, Callable[[Execution, Any], Execution]] = {
     ev.ExecutionClaimed: _claimed,
     ev.ExecutionReleased: _released,
