@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.execution import Execution, apply
-from pulse_domain.orders.model import Order
+from pulse_domain.orders.model import NewOrder, Order
 from pulse_domain.orders.slices import Slice
 from pulse_domain.orders.status import QUEUE_TRANSITIONS, OrderQueueStatus, QueueEvent, next_state
 
-CANCELLED_BEFORE_SPLIT = "CANCELLED"
+CANCELLED_BEFORE_SPLIT = "CANCELLED"  # a skip reason
+ATTEMPTS_SPENT = "ATTEMPTS_SPENT"  # a failure
 
 
 class OrderHistory(Struct, frozen=True, kw_only=True):
@@ -20,6 +21,16 @@ class OrderHistory(Struct, frozen=True, kw_only=True):
 
     order: Order
     slices: tuple[Slice, ...] = ()
+
+
+def accepted_event(new: NewOrder) -> ev.OrderAccepted:
+    """The first row of an order's journal."""
+    return ev.OrderAccepted(
+        instrument=str(new.request.instrument),
+        side=new.request.side,
+        total_quantity=new.request.total_quantity,
+        source=new.source,
+    )
 
 
 def replay(accepted: Order, journal: Iterable[ev.JournalEntry]) -> OrderHistory:

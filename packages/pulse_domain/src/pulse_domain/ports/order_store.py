@@ -1,0 +1,235 @@
+"""The order store: every method is one atomic step of the protocol.
+
+A step takes and returns domain values and writes its journal rows with the state it changes. No step
+spans a broker call, and none leaves a lock behind: the list of methods *is* the concurrency design
+(doc/guides/concurrency.md walks through it).
+
+The store owns time: due instants, leases and windows are judged by its own clock, and what a caller
+must count itself is handed out as a remaining duration, to be counted from before the call.
+
+Decisions (claim, release, withdraw, lapse, fail) are fenced: by the attempt they belong to and by the
+state tables. Facts from the broker are accepted from anyone, at any time, any number of times.
+
+Any method may raise `StorageUnavailable`: nothing is known of the step's effect. All steps but the
+claims may then be repeated as they are; a claim that was lost is found by its expired lease.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from pulse_domain.orders.events import AnyExecutionEvent, JournalEntry, SplitSaved
+from pulse_domain.orders.execution import Execution
+from pulse_domain.orders.ids import ClientId, OrderId
+from pulse_domain.orders.model import NewOrder, Order
+from pulse_domain.orders.slices import Slice
+from pulse_domain.orders.summary import OrderSummary
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """`replayed`: the order was there already; the id is that of the first request."""
+
+    order_id: OrderId
+    order_unique_key: str
+    replayed: bool
+
+
+class SplitResult(StrEnum):
+    SAVED = "SAVED"
+    SKIPPED = "SKIPPED"  # a cancel came first
+    STALE = "STALE"  # another attempt owns the order; nothing was written
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """An execution that its claimer alone may send, for `lease_s` seconds from before the claim."""
+
+    order: Order
+    execution: Execution
+    lease_s: float
+
+
+class Tracked(Struct, frozen=True, kw_only=True):
+    order: Order
+    execution: Execution
+
+
+class BrokerCall(Struct, frozen=True, kw_only=True):
+    """One call at the broker for the append-only record; never holds a secret."""
+
+    broker: str
+    operation: str
+    began_at: datetime
+    duration_ms: int
+    request: Mapping[str, Any]
+    answer: Mapping[str, Any] | None = None
+    error: str | None = None
+
+
+class Booking(Struct, frozen=True, kw_only=True):
+    """An event to take in; `call` is the broker call that told it, `answer` the broker's own words."""
+
+    order_id: OrderId
+    event: AnyExecutionEvent
+    call: BrokerCall | None = None
+    answer: Mapping[str, Any] | None = None
+
+
+class Booked(StrEnum):
+    APPLIED = "APPLIED"
+    UNCHANGED = "UNCHANGED"  # known already
+    REFUSED = "REFUSED"  # the state table or the fence says no; nothing has changed
+    NOT_FOUND = "NOT_FOUND"
+
+
+class Selection(StrEnum):
+    """Executions that some loop looks after, in the order of their due instants."""
+
+    OVERDUE = "OVERDUE"  # planned, past their window and grace
+    LEASE_EXPIRED = "LEASE_EXPIRED"  # claimed, and no answer within the lease
+    UNKNOWN = "UNKNOWN"
+    WORKING = "WORKING"  # live at the broker and not final
+    TO_WITHDRAW = "TO_WITHDRAW"  # planned, of an order that is to be cancelled
+    TO_CANCEL = "TO_CANCEL"  # may be live, of an order that is to be cancelled
+
+
+class CancelResult(StrEnum):
+    REQUESTED = "REQUESTED"
+    ALREADY = "ALREADY"
+    NOT_FOUND = "NOT_FOUND"
+
+
+class TradingState(Struct, frozen=True, kw_only=True):
+    halted: bool
+    changed_by: str | None = None
+    reason: str | None = None
+    changed_at: datetime | None = None
+
+
+class OrderView(Struct, frozen=True, kw_only=True):
+    """`last_seq`: the journal row that the view includes."""
+
+    order: Order
+    summary: OrderSummary
+    last_seq: int
+
+
+class OrderStore(Protocol):
+    # --- acceptance
+
+    async def accept(self, new: NewOrder) -> Accepted:
+        """Store an order exactly once per (client, key), or per (client, body) within the replay window.
+
+        Raises:
+            DuplicateOrderUniqueKey: the key was used for another request.
+            TradingHalted: trading is halted and the request is new.
+        """
+        ...
+
+    async def find_accepted(self, client_id: ClientId, order_unique_key: str) -> tuple[OrderId, str] | None:
+        """The order id and fingerprint that a key stands for."""
+        ...
+
+    async def request_cancel(self, order_id: OrderId, requested_by: str) -> CancelResult:
+        """Note the wish to cancel: from now on nothing of the order is split or claimed."""
+        ...
+
+    # --- splitting
+
+    async def claim_orders(self, limit: int, executor: str, lease_s: float) -> list[Order]:
+        """Take orders to split, oldest first; `split_attempt` of each is the fence of the next steps."""
+        ...
+
+    async def save_split(self, order_id: OrderId, plan: SplitSaved) -> SplitResult:
+        """Store an order's slices and executions, once, fenced by `plan.attempt`."""
+        ...
+
+    async def fail_split(self, order_id: OrderId, attempt: int, reason: str) -> bool:
+        """Close an order that has no valid plan; false where another attempt owns it."""
+        ...
+
+    async def recover_splits(self, attempts_max: int) -> list[OrderId]:
+        """Put orders whose split lease expired back, or fail them where attempts are spent."""
+        ...
+
+    # --- execution
+
+    async def next_due(self) -> float | None:
+        """Seconds until the next execution can be claimed; zero or less: now; None: nothing is planned."""
+        ...
+
+    async def claim_executions(self, limit: int, executor: str, lease_s: float) -> list[Claim]:
+        """Claim executions that are due, inside their window, not cancelled, while trading is not halted.
+
+        From here on each of them may be at the broker. At most once per attempt, whoever asks.
+        """
+        ...
+
+    async def book(self, bookings: Sequence[Booking]) -> list[Booked]:
+        """Take events in, each atomically with its slice, journal rows and broker calls.
+
+        Bookings of one slice are taken in the given order. The answer has one entry per booking.
+        """
+        ...
+
+    # --- halt
+
+    async def halt(self, halted_by: str, reason: str) -> TradingState:
+        """Stop all claims and acceptances. Once it returns, no execution will be claimed any more."""
+        ...
+
+    async def resume(self, resumed_by: str, reason: str) -> TradingState: ...
+
+    async def trading_state(self) -> TradingState: ...
+
+    async def in_flight(self) -> list[Execution]:
+        """Claimed executions that have no outcome yet and whose lease runs."""
+        ...
+
+    # --- reading
+
+    async def get(self, order_id: OrderId, client_id: ClientId | None = None) -> OrderView | None:
+        """One order; None where it does not exist or belongs to another client."""
+        ...
+
+    async def list_orders(
+        self, client_id: ClientId | None, *, limit: int, before: OrderId | None = None
+    ) -> list[OrderView]:
+        """Newest first; `before` continues a listing after its last order id."""
+        ...
+
+    async def slices(self, order_id: OrderId) -> list[Slice]:
+        """All slices of an order by `seq`, each with its executions and fills."""
+        ...
+
+    async def journal(self, order_id: OrderId, *, after_seq: int, limit: int) -> list[JournalEntry]:
+        """Journal rows after a seq, without gaps."""
+        ...
+
+    async def journal_heads(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
+        """The last journal seq of each order that exists."""
+        ...
+
+    async def select(self, selection: Selection, *, limit: int) -> list[Tracked]:
+        """Executions that need looking after."""
+        ...
+
+    async def find_by_tags(self, tags: Sequence[str]) -> list[Tracked]:
+        """The executions that carry the tags."""
+        ...
+
+    async def broker_order_ids(self, since: datetime) -> set[str]:
+        """All broker order ids learnt of executions that were due since an instant."""
+        ...
+
+    # --- housekeeping
+
+    async def forget_sightings(self, older_than_s: float) -> int:
+        """Drop webhook sightings that no replay window can reach any more."""
+        ...
+
+    async def ping(self) -> None:
+        """Return if the store answers."""
+        ...
