@@ -77,11 +77,18 @@ class Booking(Struct, frozen=True, kw_only=True):
     answer: Mapping[str, Any] | None = None
 
 
-class Booked(StrEnum):
+class BookResult(StrEnum):
     APPLIED = "APPLIED"
     UNCHANGED = "UNCHANGED"  # known already
     REFUSED = "REFUSED"  # the state table or the fence says no; nothing has changed
     NOT_FOUND = "NOT_FOUND"
+
+
+class Booked(Struct, frozen=True):
+    """`execution`: as it stands after the booking, or as it was found where nothing changed."""
+
+    result: BookResult
+    execution: Execution | None = None
 
 
 class Selection(StrEnum):

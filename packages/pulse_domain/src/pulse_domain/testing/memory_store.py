@@ -25,6 +25,7 @@ from pulse_domain.ports.order_store import (
     Accepted,
     Booked,
     Booking,
+    BookResult,
     BrokerCall,
     CancelResult,
     Claim,
@@ -239,17 +240,18 @@ class InMemoryOrderStore:
             self.calls.append(booking.call)
         record, event = self._records.get(booking.order_id), booking.event
         if record is None or event.seq not in record.slices:
-            return Booked.NOT_FOUND
+            return Booked(BookResult.NOT_FOUND)
         executions = record.slices[event.seq].executions
-        if event.chunk >= len(executions):
-            return Booked.NOT_FOUND
+        if not 0 <= event.chunk < len(executions):
+            return Booked(BookResult.NOT_FOUND)
+        before = executions[event.chunk]
         try:
-            if apply(executions[event.chunk], event) is executions[event.chunk]:
-                return Booked.UNCHANGED
+            if apply(before, event) is before:
+                return Booked(BookResult.UNCHANGED, before)
             record.note(event, self._clock.now())
         except IllegalTransition:
-            return Booked.REFUSED
-        return Booked.APPLIED
+            return Booked(BookResult.REFUSED, before)
+        return Booked(BookResult.APPLIED, record.slices[event.seq].executions[event.chunk])
 
     # --- halt
 

@@ -1,0 +1,103 @@
+"""Accept an order: check it, store it exactly once, wake the splitter."""
+
+from msgspec import Struct
+
+from pulse_domain.errors import DuplicateOrderUniqueKey, InvalidOrder
+from pulse_domain.orders.ids import ClientId
+from pulse_domain.orders.model import START_AHEAD_MAX, START_LATE_MAX, NewOrder, OrderRequest, Source
+from pulse_domain.orders.plan import check_feasible
+from pulse_domain.ports.clock import Clock
+from pulse_domain.ports.ids import Ids
+from pulse_domain.ports.instrument_master import InstrumentMaster
+from pulse_domain.ports.order_store import Accepted, OrderStore
+from pulse_domain.ports.work_queue import Job, JobKind, WorkQueue
+from pulse_domain.splitting import PaceLimits
+
+
+class AcceptCommand(Struct, frozen=True, kw_only=True):
+    """`order_unique_key` may only be left out where `body_digest` tells a resend from a new order."""
+
+    client_id: ClientId
+    order_unique_key: str | None
+    request: OrderRequest
+    source: Source
+    request_id: str = ""
+    trace_id: str = ""
+    body_digest: str | None = None
+
+
+class AcceptOrder:
+    def __init__(
+        self,
+        store: OrderStore,
+        master: InstrumentMaster,
+        queue: WorkQueue,
+        clock: Clock,
+        ids: Ids,
+        limits: PaceLimits,
+    ) -> None:
+        self._store = store
+        self._master = master
+        self._queue = queue
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+
+    async def __call__(self, command: AcceptCommand) -> Accepted:
+        """Accept an order, or find the one that the same request made before.
+
+        Raises:
+            InvalidOrder, CannotSplit, LimitsExceeded: nothing is stored; `details` name the field.
+            DuplicateOrderUniqueKey: the key stands for another request.
+            TradingHalted: trading is halted.
+            StorageUnavailable: the order is not known to be stored; the same request may be sent again.
+        """
+        request = command.request
+        request.check_shape()
+        request = request.normalised()
+        terms = await self._master.terms(request.instrument)
+        request.check_terms(terms)
+        check_feasible(request, terms, self._limits)
+        fingerprint = request.fingerprint()
+        replayed = await self._check_start(command, request, fingerprint)
+        if replayed is not None:
+            return replayed
+        order_id = self._ids.order_id()
+        if command.order_unique_key is None and command.body_digest is None:
+            raise InvalidOrder("order_unique_key is missing", field="order_unique_key")
+        accepted = await self._store.accept(
+            NewOrder(
+                order_id=order_id,
+                client_id=command.client_id,
+                order_unique_key=command.order_unique_key or f"wh_{order_id[4:]}",
+                request=request,
+                terms=terms,
+                source=command.source,
+                fingerprint=fingerprint,
+                request_id=command.request_id,
+                trace_id=command.trace_id,
+                body_digest=None if command.order_unique_key else command.body_digest,
+            )
+        )
+        if not accepted.replayed:
+            self._queue.enqueue(Job(JobKind.SPLIT_ORDER, accepted.order_id))
+        return accepted
+
+    async def _check_start(
+        self, command: AcceptCommand, request: OrderRequest, fingerprint: str
+    ) -> Accepted | None:
+        # A start that has passed since is still the same request when it is sent again.
+        if request.start_at is None:
+            return None
+        now = self._clock.now()
+        if now - START_LATE_MAX <= request.start_at <= now + START_AHEAD_MAX:
+            return None
+        if command.order_unique_key is not None:
+            known = await self._store.find_accepted(command.client_id, command.order_unique_key)
+            if known is not None:
+                if known[1] != fingerprint:
+                    raise DuplicateOrderUniqueKey(known[0])
+                return Accepted(order_id=known[0], order_unique_key=command.order_unique_key, replayed=True)
+        raise InvalidOrder(
+            "start_at must not be in the past or more than 7 days ahead", field="start_at", now=now.isoformat()
+        )

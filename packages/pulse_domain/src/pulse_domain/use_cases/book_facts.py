@@ -1,0 +1,132 @@
+"""Take in what the broker says of its orders, pushed or read: both end here.
+
+A fact is true whoever learns it and however often. Rows are matched by tag; a row with our prefix that
+matches nothing is a stranger, and is reported.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from pulse_domain.errors import BrokerError
+from pulse_domain.orders import events as ev
+from pulse_domain.orders.execution import Execution
+from pulse_domain.orders.status import Phase
+from pulse_domain.ports.broker import Broker, BrokerOrder, BrokerOrderStatus
+from pulse_domain.ports.order_store import Booked, Booking, BookResult, OrderStore
+
+
+class FactsReport(Struct, frozen=True, kw_only=True):
+    """flagged: executions whose facts contradict what we thought, with their flags."""
+
+    applied: int = 0
+    strangers: tuple[BrokerOrder, ...] = ()
+    flagged: tuple[Execution, ...] = ()
+
+
+class BookFacts:
+    def __init__(self, store: OrderStore, broker: Broker, tag_prefix: str) -> None:
+        self._store = store
+        self._broker = broker
+        self._tag_prefix = tag_prefix
+
+    async def __call__(self, rows: Iterable[BrokerOrder]) -> FactsReport:
+        """Book what the rows say of our executions.
+
+        Raises:
+            StorageUnavailable: some rows may not be booked; booking them again is safe.
+        """
+        ours = {tag: row for row in rows for tag in row.tags if self.is_ours(tag)}
+        if not ours:
+            return FactsReport()
+        tracked = {t.execution.tag: t.execution for t in await self._store.find_by_tags(list(ours))}
+        bookings: list[Booking] = []
+        for tag, row in ours.items():
+            if tag in tracked:
+                bookings += await self._bookings(tracked[tag], row)
+        booked = await self._store.book(bookings) if bookings else []
+        return FactsReport(
+            applied=sum(b.result is BookResult.APPLIED for b in booked),
+            strangers=tuple(row for tag, row in ours.items() if tag not in tracked),
+            flagged=_flagged(booked, tracked),
+        )
+
+    def is_ours(self, tag: str) -> bool:
+        return len(tag) == 20 and tag.startswith(self._tag_prefix)
+
+    async def _bookings(self, execution: Execution, row: BrokerOrder) -> list[Booking]:
+        fills = row.fills
+        known = execution.filled_quantity
+        if row.filled_quantity > max(known, sum(fill.quantity for fill in fills)):
+            fills = await self._trades(row)
+        events = facts_of(execution, row, fills)
+        return [Booking(order_id=execution.order_id, event=event, answer=answer_of(row)) for event in events]
+
+    async def _trades(self, row: BrokerOrder) -> tuple[ev.Fill, ...]:
+        try:
+            return await self._broker.trades(row.broker_order_id)
+        except BrokerError:
+            # The running total is booked provisionally; the trades replace it when they come.
+            return row.fills
+
+
+def facts_of(execution: Execution, row: BrokerOrder, fills: tuple[ev.Fill, ...]) -> list[ev.AnyExecutionEvent]:
+    """What a row says that we do not know yet, in an order that the state table takes."""
+    place = {"seq": execution.seq, "chunk": execution.chunk}
+    events: list[ev.AnyExecutionEvent] = []
+    if execution.broker_order_id != row.broker_order_id:
+        events.append(ev.ExecutionAccepted(**place, broker_order_id=row.broker_order_id))
+    booked = {fill.trade_id for fill in execution.fills}
+    events += [ev.ExecutionFilled(**place, fill=fill) for fill in fills if fill.trade_id not in booked]
+    explained = max(execution.filled_quantity, sum(fill.quantity for fill in fills))
+    if row.filled_quantity > explained:
+        events.append(
+            ev.ExecutionCumulativeReported(
+                **place, quantity=row.filled_quantity, average_price=row.average_price
+            )
+        )
+    if execution.phase is Phase.ENDED:
+        return events
+    match row.status:
+        case BrokerOrderStatus.OPEN | BrokerOrderStatus.TRIGGER_PENDING:
+            pending = row.status is BrokerOrderStatus.TRIGGER_PENDING
+            if pending != execution.trigger_pending:
+                events.append(ev.ExecutionResting(**place, trigger_pending=pending))
+        case BrokerOrderStatus.COMPLETE:
+            events.append(ev.ExecutionCompleted(**place))
+        case BrokerOrderStatus.CANCELLED:
+            events.append(ev.ExecutionCancelled(**place, reason=row.reason or ""))
+        case BrokerOrderStatus.REJECTED:
+            events.append(
+                ev.ExecutionRejected(
+                    **place, reason_code=row.reason_code or "REJECTED", message=row.reason or ""
+                )
+            )
+        case BrokerOrderStatus.EXPIRED:
+            events.append(ev.ExecutionExpired(**place))
+        case BrokerOrderStatus.PENDING:
+            pass
+    return events
+
+
+def answer_of(row: BrokerOrder) -> dict[str, str | int]:
+    """The broker's row for the ledger's metadata."""
+    answer: dict[str, str | int] = {
+        "broker_order_id": row.broker_order_id,
+        "status": row.status,
+        "filled_quantity": row.filled_quantity,
+        "average_price": str(row.average_price),
+    }
+    if row.reason_code or row.reason:
+        answer["reason"] = f"{row.reason_code or ''} {row.reason or ''}".strip()
+    return answer
+
+
+def _flagged(booked: list[Booked], before: dict[str, Execution]) -> tuple[Execution, ...]:
+    return tuple(
+        {
+            b.execution.execution_id: b.execution
+            for b in booked
+            if b.execution is not None and b.execution.flags != before[b.execution.tag].flags
+        }.values()
+    )

@@ -1,0 +1,47 @@
+"""Show the schedule an order would get, and store nothing."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from pulse_domain.instruments import InstrumentTerms
+from pulse_domain.orders.events import PlannedSlice
+from pulse_domain.orders.model import OrderRequest, window
+from pulse_domain.orders.plan import check_feasible, plan_order
+from pulse_domain.ports.clock import Clock
+from pulse_domain.ports.ids import Ids
+from pulse_domain.ports.instrument_master import InstrumentMaster
+from pulse_domain.splitting import PaceLimits
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """A randomised schedule is an example: the order's own is drawn from its order id."""
+
+    request: OrderRequest
+    terms: InstrumentTerms
+    starts_at: datetime
+    ends_at: datetime
+    slices: tuple[PlannedSlice, ...]
+
+
+class PreviewOrder:
+    def __init__(self, master: InstrumentMaster, clock: Clock, ids: Ids, limits: PaceLimits) -> None:
+        self._master = master
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+
+    async def __call__(self, request: OrderRequest) -> Preview:
+        """Plan a request that is not an order.
+
+        Raises:
+            InvalidOrder, CannotSplit, LimitsExceeded: as acceptance would.
+        """
+        request.check_shape()
+        request = request.normalised()
+        terms = await self._master.terms(request.instrument)
+        request.check_terms(terms)
+        check_feasible(request, terms, self._limits)
+        starts_at, ends_at = window(request, self._clock.now())
+        slices = plan_order(self._ids.order_id(), request, terms, starts_at, "")
+        return Preview(request=request, terms=terms, starts_at=starts_at, ends_at=ends_at, slices=slices)
