@@ -1,0 +1,44 @@
+"""Trace ids, JSON logs, error envelope and metrics, alike in every service.
+
+Imported by name only: `service_kit.dramatiq_trace` (needs the extra `dramatiq`) and `service_kit.testing`.
+"""
+
+from service_kit.asgi import RequestRecord, TraceMiddleware, log_request
+from service_kit.envelope import Error, ErrorBody, ServiceError, render
+from service_kit.logs import bound, configure
+from service_kit.metrics import Metrics, MetricsListener
+from service_kit.redaction import mask, redact
+from service_kit.trace import (
+    REQUEST_ID_HEADER,
+    TRACE_ID_HEADER,
+    Ids,
+    adopt,
+    bind,
+    current,
+    new_request_id,
+    new_trace_id,
+)
+
+__all__ = [
+    "REQUEST_ID_HEADER",
+    "TRACE_ID_HEADER",
+    "Error",
+    "ErrorBody",
+    "Ids",
+    "Metrics",
+    "MetricsListener",
+    "RequestRecord",
+    "ServiceError",
+    "TraceMiddleware",
+    "adopt",
+    "bind",
+    "bound",
+    "configure",
+    "current",
+    "log_request",
+    "mask",
+    "new_request_id",
+    "new_trace_id",
+    "redact",
+    "render",
+]

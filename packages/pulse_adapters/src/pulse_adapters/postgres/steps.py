@@ -1,0 +1,551 @@
+"""The statements, one per step of the protocol.
+
+How they keep apart: a step that changes an order first holds the row of the order, and steps that hold
+several take them in the order of their ids; claims skip rows that are held and never wait. So no two
+steps can wait for each other in a circle. Under READ COMMITTED a statement that waited for a row sees
+its newest version and tests its conditions again; what else it reads is as old as its start, so every
+condition that a step relies on is a condition on a row it writes or locks.
+"""
+
+from sqlalchemy import any_, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+
+from pulse_adapters.postgres.rows import LEDGER_CHANGES
+from pulse_adapters.postgres.statements import Statement
+from pulse_adapters.postgres.tables import (
+    order_events,
+    order_ledger,
+    orders,
+    trading_halts,
+    webhook_sightings,
+)
+from pulse_domain.ports.order_store import Selection
+
+# The shared half of the halt's lock, taken by pulse_trading_open() in the database.
+HALT_LOCK = 8101
+
+_ORDER_VALUES = {
+    "order_id": "text",
+    "client_id": "text",
+    "order_unique_key": "text",
+    "fingerprint": "text",
+    "fingerprint_version": "smallint",
+    "instrument": "text",
+    "side": "text",
+    "total_quantity": "int",
+    "order_type": "text",
+    "limit_price": "numeric",
+    "trigger_price": "numeric",
+    "product": "text",
+    "validity": "text",
+    "strategy_tag": "text",
+    "num_splits": "smallint",
+    "duration_minutes": "smallint",
+    "randomize": "boolean",
+    "start_at": "timestamptz",
+    "lot_size": "int",
+    "tick_size": "numeric",
+    "freeze_quantity": "int",
+    "units_per_broker_quantity": "int",
+    "source": "text",
+    "request_id": "text",
+    "trace_id": "text",
+}
+
+
+def _accept(sighting: str) -> Statement:
+    names = ", ".join(_ORDER_VALUES)
+    values = ", ".join(f"CAST(:{name} AS {kind})" for name, kind in _ORDER_VALUES.items())
+    return Statement(
+        text(f"""
+        WITH at AS (SELECT clock_timestamp() AS now),
+        gate AS (
+            SELECT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false) AS halted
+        ){sighting},
+        stored AS (
+            INSERT INTO orders ({names}, starts_at, ends_at, created_at, order_queue_status, last_seq)
+            SELECT {values},
+                   coalesce(CAST(:start_at AS timestamptz), now),
+                   coalesce(CAST(:start_at AS timestamptz), now)
+                       + make_interval(mins => coalesce(CAST(:duration_minutes AS int), 0)),
+                   now, 'PENDING', 1
+            FROM at, gate {", sighting" if sighting else ""} WHERE NOT halted
+            ON CONFLICT (client_id, order_unique_key) DO NOTHING
+            RETURNING order_id, created_at
+        ),
+        journal AS (
+            INSERT INTO order_events (order_id, seq, at, kind, data)
+            SELECT order_id, 1, created_at, 'order_accepted', CAST(:event AS jsonb) FROM stored
+        )
+        SELECT halted, EXISTS (SELECT FROM stored) AS stored FROM gate
+        """)  # noqa: S608  # column names of our own table
+    )
+
+
+ACCEPT = _accept("")
+ACCEPT_SIGHTED = _accept(
+    """,
+        sighting AS (
+            INSERT INTO webhook_sightings AS s (client_id, body_digest, order_id, first_seen_at)
+            SELECT CAST(:client_id AS text), CAST(:body_digest AS text), CAST(:order_id AS text), now
+            FROM at, gate WHERE NOT halted
+            ON CONFLICT (client_id, body_digest) DO UPDATE
+                SET order_id = excluded.order_id, first_seen_at = excluded.first_seen_at
+                WHERE s.first_seen_at < excluded.first_seen_at - make_interval(secs => :replay_window_s)
+            RETURNING 1
+        )"""
+)
+
+FIND_BY_KEY = Statement(
+    select(orders.c.order_id, orders.c.order_unique_key, orders.c.fingerprint).where(
+        orders.c.client_id == bindparam("client_id"),
+        orders.c.order_unique_key == bindparam("order_unique_key"),
+    )
+)
+FIND_SIGHTED = Statement(
+    select(orders.c.order_id, orders.c.order_unique_key, orders.c.fingerprint)
+    .join(webhook_sightings, webhook_sightings.c.order_id == orders.c.order_id)
+    .where(
+        webhook_sightings.c.client_id == bindparam("client_id"),
+        webhook_sightings.c.body_digest == bindparam("body_digest"),
+    )
+)
+
+REQUEST_CANCEL = Statement(
+    text("""
+    WITH held AS (
+        SELECT order_id, order_queue_status = 'PENDING' AS pending FROM orders
+        WHERE order_id = :order_id AND cancel_requested_at IS NULL
+        FOR NO KEY UPDATE
+    ),
+    wished AS (
+        UPDATE orders o SET
+            cancel_requested_at = clock_timestamp(),
+            order_queue_skip_reason = CASE WHEN pending THEN CAST(:skip_reason AS text)
+                                      ELSE order_queue_skip_reason END,
+            last_seq = last_seq + CASE WHEN pending THEN 2 ELSE 1 END,
+            order_queue_status = CASE WHEN pending THEN 'SKIPPED' ELSE order_queue_status END
+        FROM held WHERE o.order_id = held.order_id
+        RETURNING o.order_id, last_seq, cancel_requested_at, pending AS skipped
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT order_id, last_seq - CASE WHEN skipped THEN 1 ELSE 0 END, cancel_requested_at,
+               'cancel_requested', CAST(:cancel_event AS jsonb) FROM wished
+        UNION ALL
+        SELECT order_id, last_seq, cancel_requested_at, 'order_skipped', CAST(:skip_event AS jsonb)
+        FROM wished WHERE skipped
+    )
+    SELECT EXISTS (SELECT FROM wished) AS requested,
+           EXISTS (SELECT FROM orders WHERE order_id = :order_id) AS known
+    """)
+)
+
+CLAIM_ORDERS = Statement(
+    text("""
+    WITH picked AS (
+        SELECT order_id FROM orders WHERE order_queue_status = 'PENDING'
+        ORDER BY order_id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+    ),
+    taken AS (
+        UPDATE orders o SET
+            order_queue_status = 'IN_PROGRESS',
+            split_attempt = split_attempt + 1,
+            split_executor = CAST(:executor AS text),
+            split_lease_until = clock_timestamp() + make_interval(secs => :lease_s),
+            last_seq = last_seq + 1
+        FROM picked WHERE o.order_id = picked.order_id
+        RETURNING o.*
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT order_id, last_seq, clock_timestamp(), 'split_claimed',
+               jsonb_build_object('kind', 'split_claimed', 'attempt', split_attempt, 'executor', split_executor)
+        FROM taken
+    )
+    SELECT * FROM taken ORDER BY order_id
+    """)
+)
+
+SAVE_SPLIT = Statement(
+    text("""
+    WITH held AS (
+        UPDATE orders SET
+            order_queue_status = CASE WHEN cancel_requested_at IS NULL THEN 'DONE' ELSE 'SKIPPED' END,
+            order_queue_skip_reason = CASE WHEN cancel_requested_at IS NULL THEN NULL
+                                      ELSE CAST(:skip_reason AS text) END,
+            last_seq = last_seq + 1
+        WHERE order_id = :order_id AND order_queue_status = 'IN_PROGRESS' AND split_attempt = :attempt
+        RETURNING order_id, last_seq, order_queue_status, strategy_tag, cancel_requested_at IS NULL AS live
+    ),
+    slices AS (
+        INSERT INTO order_slices (order_id, seq, quantity, scheduled_at, chunks, stage)
+        SELECT order_id, u.seq, u.quantity, u.scheduled_at, u.chunks, 'SCHEDULED'
+        FROM held, unnest(CAST(:seqs AS smallint[]), CAST(:quantities AS int[]),
+                          CAST(:instants AS timestamptz[]), CAST(:chunks AS smallint[]))
+                   AS u (seq, quantity, scheduled_at, chunks)
+        WHERE live
+    ),
+    ledger AS (
+        INSERT INTO order_ledger (order_id, seq, chunk, internal_id, tag, strategy_tag, execution_status, phase,
+                                  planned_quantity, quantity, due_at, expires_at)
+        SELECT order_id, u.seq, u.chunk, u.internal_id, u.tag, strategy_tag, 'PLANNED', 'PLANNED',
+               u.quantity, u.quantity, u.due_at, CAST(:expires_at AS timestamptz)
+        FROM held, unnest(CAST(:e_seqs AS smallint[]), CAST(:e_chunks AS smallint[]),
+                          CAST(:e_internal_ids AS uuid[]), CAST(:e_tags AS text[]),
+                          CAST(:e_quantities AS int[]), CAST(:e_instants AS timestamptz[]))
+                   AS u (seq, chunk, internal_id, tag, quantity, due_at)
+        WHERE live
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT order_id, last_seq, clock_timestamp(),
+               CASE WHEN live THEN 'split_saved' ELSE 'order_skipped' END,
+               CASE WHEN live THEN CAST(:plan AS jsonb) ELSE CAST(:skip_event AS jsonb) END
+        FROM held
+    )
+    SELECT live FROM held
+    """)
+)
+
+FAIL_SPLIT = Statement(
+    text("""
+    WITH held AS (
+        UPDATE orders SET order_queue_status = 'FAILED', failure = CAST(:reason AS text),
+            last_seq = last_seq + 1
+        WHERE order_id = :order_id AND order_queue_status = 'IN_PROGRESS' AND split_attempt = :attempt
+        RETURNING order_id, last_seq
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT order_id, last_seq, clock_timestamp(), 'split_failed', CAST(:event AS jsonb) FROM held
+    )
+    SELECT EXISTS (SELECT FROM held) AS failed
+    """)
+)
+
+RECOVER_SPLITS = Statement(
+    text("""
+    WITH picked AS (
+        SELECT order_id FROM orders
+        WHERE order_queue_status = 'IN_PROGRESS' AND split_lease_until <= (SELECT clock_timestamp())
+        ORDER BY order_id LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
+    ),
+    recovered AS (
+        UPDATE orders o SET
+            order_queue_status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'SKIPPED'
+                                      WHEN split_attempt < :attempts_max THEN 'PENDING' ELSE 'FAILED' END,
+            order_queue_skip_reason = CASE WHEN cancel_requested_at IS NOT NULL
+                                           THEN CAST(:skip_reason AS text) END,
+            failure = CASE WHEN cancel_requested_at IS NULL AND split_attempt >= :attempts_max
+                           THEN CAST(:failure AS text) END,
+            last_seq = last_seq + 1
+        FROM picked WHERE o.order_id = picked.order_id
+        RETURNING o.*
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT order_id, last_seq, clock_timestamp(),
+               CASE order_queue_status WHEN 'SKIPPED' THEN 'order_skipped'
+                                       WHEN 'PENDING' THEN 'split_lease_expired' ELSE 'split_failed' END,
+               CASE order_queue_status
+                   WHEN 'SKIPPED' THEN jsonb_build_object('kind', 'order_skipped',
+                                                          'reason', CAST(:skip_reason AS text))
+                   WHEN 'PENDING' THEN jsonb_build_object('kind', 'split_lease_expired',
+                                                          'attempt', split_attempt)
+                   ELSE jsonb_build_object('kind', 'split_failed', 'attempt', split_attempt,
+                                           'reason', CAST(:failure AS text)) END
+        FROM recovered
+    )
+    SELECT order_id FROM recovered ORDER BY order_id
+    """)
+)
+
+# Seconds until the earliest planned execution of an order that is not to be cancelled.
+NEXT_DUE = Statement(
+    text("""
+    SELECT extract(epoch FROM l.due_at - (SELECT clock_timestamp())) AS seconds
+    FROM order_ledger l JOIN orders o USING (order_id)
+    WHERE l.phase = 'PLANNED' AND l.expires_at > (SELECT clock_timestamp())
+      AND o.cancel_requested_at IS NULL
+      AND NOT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false)
+    ORDER BY l.due_at LIMIT 1
+    """)
+)
+
+CLAIM_EXECUTIONS = Statement(
+    text("""
+    WITH picked AS (
+        SELECT l.order_id, l.seq, l.chunk
+        FROM order_ledger l JOIN orders o USING (order_id)
+        WHERE (SELECT pulse_trading_open())
+          AND l.phase = 'PLANNED' AND l.due_at <= (SELECT clock_timestamp())
+          AND l.expires_at > (SELECT clock_timestamp()) AND o.cancel_requested_at IS NULL
+        ORDER BY l.due_at, l.order_id, l.seq, l.chunk LIMIT :limit
+        FOR NO KEY UPDATE OF l, o SKIP LOCKED
+    ),
+    taken AS (
+        UPDATE order_ledger l SET
+            phase = 'CLAIMED', execution_status = 'CLAIMED', attempt = attempt + 1,
+            executor = CAST(:executor AS text),
+            lease_until = clock_timestamp() + make_interval(secs => :lease_s),
+            unanswered = false, call_ended_at = NULL, absences = 0, last_absence_at = NULL, reason = NULL
+        FROM picked p WHERE l.order_id = p.order_id AND l.seq = p.seq AND l.chunk = p.chunk
+        RETURNING l.*
+    ),
+    staged AS (
+        UPDATE order_slices s SET stage = 'IN_PROGRESS', version = version + 1
+        FROM (SELECT DISTINCT order_id, seq FROM taken) t
+        WHERE s.order_id = t.order_id AND s.seq = t.seq
+        RETURNING s.order_id, s.seq, s.version, s.chunks, s.quantity, s.scheduled_at
+    ),
+    numbered AS (
+        UPDATE orders o SET last_seq = last_seq + c.events
+        FROM (SELECT order_id, count(*) AS events FROM taken GROUP BY order_id) c
+        WHERE o.order_id = c.order_id
+        RETURNING o.*, c.events
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT t.order_id,
+               n.last_seq - n.events + row_number() OVER (PARTITION BY t.order_id ORDER BY t.seq, t.chunk),
+               clock_timestamp(), 'execution_claimed',
+               jsonb_build_object('kind', 'execution_claimed', 'seq', t.seq, 'chunk', t.chunk,
+                                  'attempt', t.attempt, 'executor', t.executor, 'lease_until', t.lease_until)
+        FROM taken t JOIN numbered n USING (order_id)
+    )
+    SELECT t.*, n.*, s.version AS slice_version, s.chunks AS slice_chunks,
+           s.quantity AS slice_quantity, s.scheduled_at AS slice_scheduled_at
+    FROM taken t JOIN staged s USING (order_id, seq) JOIN numbered n USING (order_id)
+    ORDER BY t.due_at, t.order_id, t.seq, t.chunk
+    """)
+)
+
+_FILLS = """
+    (SELECT jsonb_agg(jsonb_build_object('trade_id', f.trade_id, 'broker_order_id', f.broker_order_id,
+                                         'quantity', f.quantity, 'price', f.price::text, 'at', f.filled_at)
+                      ORDER BY f.entry)
+     FROM fills f
+     WHERE f.order_id = l.order_id AND f.seq = l.seq AND f.chunk = l.chunk AND NOT f.busted) AS fills
+"""
+
+READ_SLICES = Statement(
+    text(f"""
+    SELECT l.*, s.version AS slice_version, s.chunks AS slice_chunks, s.quantity AS slice_quantity,
+           s.scheduled_at AS slice_scheduled_at, o.instrument, {_FILLS}
+    FROM unnest(CAST(:order_ids AS text[]), CAST(:seqs AS smallint[])) AS u (order_id, seq)
+    JOIN order_slices s USING (order_id, seq)
+    JOIN order_ledger l USING (order_id, seq)
+    JOIN orders o USING (order_id)
+    ORDER BY l.order_id, l.seq, l.chunk
+    """)  # noqa: S608  # a constant of this module
+)
+
+SLICES_OF_ORDER = Statement(
+    text(f"""
+    SELECT l.*, s.version AS slice_version, s.chunks AS slice_chunks, s.quantity AS slice_quantity,
+           s.scheduled_at AS slice_scheduled_at, {_FILLS}
+    FROM order_slices s JOIN order_ledger l USING (order_id, seq)
+    WHERE s.order_id = :order_id
+    ORDER BY l.seq, l.chunk
+    """)  # noqa: S608  # a constant of this module
+)
+
+
+def _book() -> Statement:
+    columns = [name for name, _, _ in LEDGER_CHANGES]
+    kinds = {name: "text" if kind == "jsontext" else kind for name, kind, _ in LEDGER_CHANGES}
+    arrays = ", ".join(f"CAST(:l_{name} AS {kinds[name]}[])" for name in columns)
+
+    def value(name: str, kind: str) -> str:
+        if name == "flags":
+            return "flags = ARRAY(SELECT jsonb_array_elements_text(CAST(c.flags AS jsonb)))"
+        return f"{name} = CAST(c.{name} AS jsonb)" if kind == "jsontext" else f"{name} = c.{name}"
+
+    changes = ", ".join(value(name, kind) for name, kind, _ in LEDGER_CHANGES)
+    return Statement(
+        text(f"""
+    WITH wanted AS (
+        SELECT * FROM unnest(CAST(:order_ids AS text[]), CAST(:seqs AS smallint[]), CAST(:versions AS int[]),
+                             CAST(:stages AS text[]), CAST(:outcomes AS text[]))
+               AS w (order_id, seq, version, stage, outcome)
+    ),
+    held AS (
+        SELECT order_id FROM orders WHERE order_id IN (SELECT order_id FROM wanted)
+        ORDER BY order_id FOR NO KEY UPDATE
+    ),
+    changed AS (
+        UPDATE order_slices s SET stage = w.stage, outcome = w.outcome, version = s.version + 1
+        FROM wanted w JOIN held USING (order_id)
+        WHERE s.order_id = w.order_id AND s.seq = w.seq AND s.version = w.version
+        RETURNING s.order_id, s.seq
+    ),
+    ledger AS (
+        UPDATE order_ledger l SET {changes},
+               metadata = CASE WHEN c.answer IS NULL THEN l.metadata
+                               ELSE l.metadata || CAST(c.answer AS jsonb) END
+        FROM unnest(CAST(:l_order_ids AS text[]), CAST(:l_seqs AS smallint[]), CAST(:l_chunks AS smallint[]),
+                    CAST(:l_answers AS text[]), {arrays})
+                 AS c (order_id, seq, chunk, answer, {", ".join(columns)})
+        JOIN changed USING (order_id, seq)
+        WHERE l.order_id = c.order_id AND l.seq = c.seq AND l.chunk = c.chunk
+    ),
+    happened AS (
+        SELECT e.order_id, e.kind, e.data, row_number() OVER (PARTITION BY e.order_id ORDER BY e.place) AS rank
+        FROM unnest(CAST(:e_order_ids AS text[]), CAST(:e_seqs AS smallint[]), CAST(:e_kinds AS text[]),
+                    CAST(:e_data AS text[])) WITH ORDINALITY AS e (order_id, seq, kind, data, place)
+        JOIN changed USING (order_id, seq)
+    ),
+    numbered AS (
+        UPDATE orders o SET last_seq = o.last_seq + c.events
+        FROM (SELECT order_id, count(*) AS events FROM happened GROUP BY order_id) c
+        WHERE o.order_id = c.order_id
+        RETURNING o.order_id, o.last_seq - c.events AS before, o.instrument
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT h.order_id, n.before + h.rank, clock_timestamp(), h.kind, CAST(h.data AS jsonb)
+        FROM happened h JOIN numbered n USING (order_id)
+    ),
+    traded AS (
+        INSERT INTO fills (exchange, broker_order_id, trade_id, trade_day, order_id, seq, chunk,
+                           quantity, price, filled_at)
+        SELECT split_part(n.instrument, ':', 1), f.broker_order_id, f.trade_id, f.trade_day, f.order_id, f.seq,
+               f.chunk, f.quantity, f.price, f.filled_at
+        FROM unnest(CAST(:f_order_ids AS text[]), CAST(:f_seqs AS smallint[]), CAST(:f_chunks AS smallint[]),
+                    CAST(:f_broker_order_ids AS text[]), CAST(:f_trade_ids AS text[]),
+                    CAST(:f_trade_days AS date[]), CAST(:f_quantities AS int[]), CAST(:f_prices AS numeric[]),
+                    CAST(:f_filled_ats AS timestamptz[]))
+                 AS f (order_id, seq, chunk, broker_order_id, trade_id, trade_day, quantity, price, filled_at)
+        JOIN changed USING (order_id, seq) JOIN numbered n USING (order_id)
+        ON CONFLICT (exchange, broker_order_id, trade_id, trade_day) DO UPDATE SET busted = false
+    ),
+    busted AS (
+        UPDATE fills f SET busted = true
+        FROM unnest(CAST(:b_order_ids AS text[]), CAST(:b_seqs AS smallint[]), CAST(:b_chunks AS smallint[]),
+                    CAST(:b_trade_ids AS text[])) AS b (order_id, seq, chunk, trade_id)
+        JOIN changed USING (order_id, seq)
+        WHERE f.order_id = b.order_id AND f.seq = b.seq AND f.chunk = b.chunk AND f.trade_id = b.trade_id
+    ),
+    called AS (
+        INSERT INTO broker_events (order_id, seq, chunk, broker, operation, began_at, duration_ms,
+                                   request, answer, error)
+        SELECT c.order_id, c.seq, c.chunk, c.broker, c.operation, c.began_at, c.duration_ms,
+               CAST(c.request AS jsonb), CAST(c.answer AS jsonb), c.error
+        FROM unnest(CAST(:c_order_ids AS text[]), CAST(:c_seqs AS smallint[]), CAST(:c_chunks AS smallint[]),
+                    CAST(:c_brokers AS text[]), CAST(:c_operations AS text[]),
+                    CAST(:c_began_ats AS timestamptz[]), CAST(:c_durations AS int[]),
+                    CAST(:c_requests AS text[]), CAST(:c_answers AS text[]), CAST(:c_errors AS text[]))
+                 AS c (order_id, seq, chunk, broker, operation, began_at, duration_ms, request, answer, error)
+    )
+    SELECT order_id, seq FROM changed
+    """)  # noqa: S608  # column names of our own table
+    )
+
+
+BOOK = _book()
+
+SET_TRADING = Statement(
+    text("""
+    INSERT INTO trading_halts (halted, changed_by, reason, changed_at)
+    VALUES (:halted, :changed_by, :reason, clock_timestamp())
+    RETURNING halted, changed_by, reason, changed_at
+    """)
+)
+TRADING_STATE = Statement(
+    select(
+        trading_halts.c.halted, trading_halts.c.changed_by, trading_halts.c.reason, trading_halts.c.changed_at
+    )
+    .order_by(trading_halts.c.id.desc())
+    .limit(1)
+)
+
+# An order with its executions counted by how they stand: enough to tell its state.
+_TALLIES = """
+    (SELECT jsonb_agg(to_jsonb(t)) FROM (
+        SELECT l.phase, l.execution_status AS status, l.terminal, count(*) AS count,
+               sum(l.planned_quantity) AS planned, sum(l.quantity) AS quantity,
+               sum(l.cumulative_quantity) AS filled,
+               sum(greatest(0, l.cumulative_quantity - l.planned_quantity)) AS overfilled,
+               sum(CASE WHEN l.provisional_quantity > booked.units AND l.provisional_price IS NOT NULL
+                        THEN l.provisional_price * l.provisional_quantity ELSE booked.value END)::text AS value,
+               (l.terminal IS NOT NULL OR l.execution_status = 'FILLED') AS final
+        FROM order_ledger l,
+             LATERAL (SELECT coalesce(sum(f.quantity), 0) AS units, coalesce(sum(f.quantity * f.price), 0) AS value
+                      FROM fills f
+                      WHERE f.order_id = l.order_id AND f.seq = l.seq AND f.chunk = l.chunk
+                        AND NOT f.busted) booked
+        WHERE l.order_id = o.order_id
+        GROUP BY l.phase, l.execution_status, l.terminal) t) AS tallies
+"""
+
+GET = Statement(
+    text(f"""
+    SELECT o.*, {_TALLIES} FROM orders o
+    WHERE o.order_id = :order_id AND (CAST(:client_id AS text) IS NULL OR o.client_id = :client_id)
+    """)  # noqa: S608  # a constant of this module
+)
+LIST_OF_CLIENT = Statement(
+    text(f"""
+    SELECT o.*, {_TALLIES} FROM orders o
+    WHERE o.client_id = :client_id AND o.order_id < :before
+    ORDER BY o.order_id DESC LIMIT :limit
+    """)  # noqa: S608  # a constant of this module
+)
+LIST_ALL = Statement(
+    text(f"""
+    SELECT o.*, {_TALLIES} FROM orders o WHERE o.order_id < :before ORDER BY o.order_id DESC LIMIT :limit
+    """)  # noqa: S608  # a constant of this module
+)
+
+JOURNAL = Statement(
+    select(order_events.c.seq, order_events.c.at, order_events.c.data)
+    .where(order_events.c.order_id == bindparam("order_id"), order_events.c.seq > bindparam("after_seq"))
+    .order_by(order_events.c.seq)
+    .limit(bindparam("limit"))
+)
+JOURNAL_HEADS = Statement(
+    select(orders.c.order_id, orders.c.last_seq).where(
+        orders.c.order_id == any_(bindparam("order_ids", type_=ARRAY(TEXT)))
+    )
+)
+
+
+def _tracked(condition: str) -> Statement:
+    return Statement(
+        text(f"""
+        SELECT l.*, o.*, {_FILLS} FROM order_ledger l JOIN orders o USING (order_id)
+        WHERE {condition} ORDER BY l.due_at, l.order_id, l.seq, l.chunk LIMIT :limit
+        """)  # noqa: S608  # constants of this module
+    )
+
+
+_OPEN = "(l.phase IN ('CLAIMED', 'UNKNOWN') OR (l.phase = 'LIVE' AND l.execution_status <> 'FILLED'))"
+SELECTIONS = {
+    Selection.OVERDUE: _tracked("l.phase = 'PLANNED' AND l.expires_at <= (SELECT clock_timestamp())"),
+    Selection.LEASE_EXPIRED: _tracked("l.phase = 'CLAIMED' AND l.lease_until <= (SELECT clock_timestamp())"),
+    Selection.UNKNOWN: _tracked("l.phase = 'UNKNOWN'"),
+    Selection.WORKING: _tracked("l.phase = 'LIVE' AND l.execution_status <> 'FILLED'"),
+    Selection.TO_WITHDRAW: _tracked("l.phase = 'PLANNED' AND o.cancel_requested_at IS NOT NULL"),
+    Selection.TO_CANCEL: _tracked(f"{_OPEN} AND o.cancel_requested_at IS NOT NULL"),
+}
+IN_FLIGHT = _tracked("l.phase = 'CLAIMED' AND l.lease_until > (SELECT clock_timestamp())")
+FIND_BY_TAGS = _tracked("l.tag = ANY(CAST(:tags AS text[]))")
+BROKER_ORDER_IDS = Statement(
+    select(order_ledger.c.exchange_id).where(
+        order_ledger.c.exchange_id.is_not(None), order_ledger.c.due_at >= bindparam("since")
+    )
+)
+
+# --- housekeeping
+
+FORGET_SIGHTINGS = Statement(
+    text("""
+    WITH gone AS (
+        DELETE FROM webhook_sightings
+        WHERE first_seen_at < (SELECT clock_timestamp()) - make_interval(secs => :older_than_s)
+        RETURNING 1
+    )
+    SELECT count(*) AS gone FROM gone
+    """)
+)

@@ -1,0 +1,394 @@
+"""The order store on Postgres: each step is one statement, hence one transaction and one round trip.
+
+Events are applied in Python by the domain's own state machine and written by compare-and-swap: the
+statement changes a slice only if its version is still the one that the events were applied to, else
+the slice is read again. So the rules stand in one place, and no lock outlives a statement.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from pulse_adapters.postgres import steps
+from pulse_adapters.postgres.booking import BookArguments, SliceState, advance
+from pulse_adapters.postgres.pool import Database
+from pulse_adapters.postgres.rows import Row, execution_of, fills_of, journal_entry_of, order_of, tally_of
+from pulse_adapters.postgres.statements import Statement
+from pulse_domain.errors import DuplicateOrderUniqueKey, StorageUnavailable, TradingHalted
+from pulse_domain.orders import events as ev
+from pulse_domain.orders.execution import Execution
+from pulse_domain.orders.ids import ClientId, OrderId, execution_id, execution_uuid
+from pulse_domain.orders.journal import ATTEMPTS_SPENT, CANCELLED_BEFORE_SPLIT, accepted_event
+from pulse_domain.orders.model import FINGERPRINT_VERSION, NewOrder, Order
+from pulse_domain.orders.slices import Slice
+from pulse_domain.orders.summary import summarise
+from pulse_domain.ports.order_store import (
+    Accepted,
+    Booked,
+    Booking,
+    BookResult,
+    CancelResult,
+    Claim,
+    OrderView,
+    Selection,
+    SplitResult,
+    Tracked,
+    TradingState,
+)
+
+_SliceKey = tuple[OrderId, int]
+_REMEMBERED_SLICES = 10_000
+_BOOK_TRIES = 50
+# Sorts after every order id: the start of a listing, newest first.
+_AFTER_ALL = "ord_~"
+_SKIPPED = ev.OrderSkipped(reason=CANCELLED_BEFORE_SPLIT)
+
+
+class PostgresOrderStore:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        # What this process last saw of slices at work. A guess only: the version check decides.
+        self._remembered: OrderedDict[_SliceKey, SliceState] = OrderedDict()
+
+    # --- acceptance
+
+    async def accept(self, new: NewOrder) -> Accepted:
+        statement, args = _accept_args(new)
+        for _ in range(3):
+            try:
+                row = await self._db.fetchrow(statement.sql, args)
+            except StorageUnavailable:
+                # The commit may have happened: only the row itself can tell.
+                known = await self._find(new)
+                if known is None:
+                    raise
+                return _accepted(known, new)
+            if row is not None and row["stored"]:
+                return Accepted(order_id=new.order_id, order_unique_key=new.order_unique_key, replayed=False)
+            known = await self._find(new)
+            if known is not None:
+                return _accepted(known, new)
+            if row is not None and row["halted"]:
+                raise TradingHalted()
+            # The insert lost against one that was then rolled back: try again.
+        raise StorageUnavailable("the order could not be stored; send the same request again")
+
+    async def _find(self, new: NewOrder) -> Row | None:
+        if new.body_digest is not None:
+            args = steps.FIND_SIGHTED.args(client_id=new.client_id, body_digest=new.body_digest)
+            return await self._db.fetchrow(steps.FIND_SIGHTED.sql, args)
+        return await self._find_by_key(new.client_id, new.order_unique_key)
+
+    async def _find_by_key(self, client_id: str, order_unique_key: str) -> Row | None:
+        args = steps.FIND_BY_KEY.args(client_id=client_id, order_unique_key=order_unique_key)
+        return await self._db.fetchrow(steps.FIND_BY_KEY.sql, args)
+
+    async def find_accepted(self, client_id: ClientId, order_unique_key: str) -> tuple[OrderId, str] | None:
+        row = await self._find_by_key(client_id, order_unique_key)
+        return None if row is None else (OrderId(row["order_id"]), row["fingerprint"])
+
+    async def request_cancel(self, order_id: OrderId, requested_by: str) -> CancelResult:
+        args = steps.REQUEST_CANCEL.args(
+            order_id=order_id,
+            skip_reason=CANCELLED_BEFORE_SPLIT,
+            cancel_event=ev.CancelRequested(requested_by=requested_by),
+            skip_event=_SKIPPED,
+        )
+        row = await self._db.fetchrow(steps.REQUEST_CANCEL.sql, args)
+        assert row is not None, "the statement always gives one row"
+        if row["requested"]:
+            return CancelResult.REQUESTED
+        return CancelResult.ALREADY if row["known"] else CancelResult.NOT_FOUND
+
+    # --- splitting
+
+    async def claim_orders(self, limit: int, executor: str, lease_s: float) -> list[Order]:
+        args = steps.CLAIM_ORDERS.args(limit=limit, executor=executor, lease_s=lease_s)
+        return [order_of(row) for row in await self._db.fetch(steps.CLAIM_ORDERS.sql, args)]
+
+    async def save_split(self, order_id: OrderId, plan: ev.SplitSaved) -> SplitResult:
+        row = await self._db.fetchrow(steps.SAVE_SPLIT.sql, _split_args(order_id, plan))
+        if row is None:
+            return SplitResult.STALE
+        return SplitResult.SAVED if row["live"] else SplitResult.SKIPPED
+
+    async def fail_split(self, order_id: OrderId, attempt: int, reason: str) -> bool:
+        args = steps.FAIL_SPLIT.args(
+            order_id=order_id,
+            attempt=attempt,
+            reason=reason,
+            event=ev.SplitFailed(attempt=attempt, reason=reason),
+        )
+        row = await self._db.fetchrow(steps.FAIL_SPLIT.sql, args)
+        return bool(row and row["failed"])
+
+    async def recover_splits(self, attempts_max: int) -> list[OrderId]:
+        args = steps.RECOVER_SPLITS.args(
+            attempts_max=attempts_max, skip_reason=CANCELLED_BEFORE_SPLIT, failure=ATTEMPTS_SPENT
+        )
+        return [OrderId(row["order_id"]) for row in await self._db.fetch(steps.RECOVER_SPLITS.sql, args)]
+
+    # --- execution
+
+    async def next_due(self) -> float | None:
+        row = await self._db.fetchrow(steps.NEXT_DUE.sql, [])
+        return None if row is None else float(row["seconds"])
+
+    async def claim_executions(self, limit: int, executor: str, lease_s: float) -> list[Claim]:
+        args = steps.CLAIM_EXECUTIONS.args(limit=limit, executor=executor, lease_s=lease_s)
+        claims = []
+        for row in await self._db.fetch(steps.CLAIM_EXECUTIONS.sql, args):
+            execution = execution_of(row)
+            if row["slice_chunks"] == 1:
+                self._remember(_state_of(row, (execution,)))
+            else:
+                self._remembered.pop((execution.order_id, execution.seq), None)
+            claims.append(Claim(order=order_of(row), execution=execution, lease_s=lease_s))
+        return claims
+
+    async def book(self, bookings: Sequence[Booking]) -> list[Booked]:
+        waiting: dict[_SliceKey, list[int]] = {}
+        for index, booking in enumerate(bookings):
+            waiting.setdefault((booking.order_id, booking.event.seq), []).append(index)
+        results: list[Booked] = [Booked(BookResult.NOT_FOUND)] * len(bookings)
+        calls = [booking for booking in bookings if booking.call is not None]
+        for _ in range(_BOOK_TRIES):
+            states = await self._states(list(waiting))
+            arguments = BookArguments(calls)
+            swapped: dict[_SliceKey, SliceState] = {}
+            for key, indices in list(waiting.items()):
+                state = states.get(key)
+                if state is None:
+                    del waiting[key]
+                    continue
+                after, booked, happened = advance(state, [bookings[i] for i in indices])
+                for index, result in zip(indices, booked, strict=True):
+                    results[index] = result
+                if not happened:
+                    # Nothing to write, but a guess may be wrong: only what was read can say so.
+                    if key in self._remembered:
+                        del self._remembered[key]
+                        continue
+                    del waiting[key]
+                    continue
+                arguments.add(state, after, happened)
+                swapped[key] = after
+            if not arguments.empty:
+                rows = await self._db.fetch(steps.BOOK.sql, steps.BOOK.args(**arguments.arrays))
+                calls = []
+                for row in rows:
+                    key = (OrderId(row["order_id"]), row["seq"])
+                    self._remember(swapped.pop(key))
+                    del waiting[key]
+                for key in swapped:
+                    self._remembered.pop(key, None)
+            if not waiting:
+                return results
+        raise StorageUnavailable("a slice keeps changing; book the same again")
+
+    async def _states(self, keys: list[_SliceKey]) -> dict[_SliceKey, SliceState]:
+        states = {key: self._remembered[key] for key in keys if key in self._remembered}
+        unread = [key for key in keys if key not in states]
+        if unread:
+            args = steps.READ_SLICES.args(
+                order_ids=[order_id for order_id, _ in unread], seqs=[seq for _, seq in unread]
+            )
+            rows = await self._db.fetch(steps.READ_SLICES.sql, args)
+            for state in _group(rows):
+                states[state.order_id, state.seq] = state
+        return states
+
+    def _remember(self, state: SliceState) -> None:
+        key = (state.order_id, state.seq)
+        if all(execution.is_final for execution in state.executions):
+            self._remembered.pop(key, None)
+            return
+        self._remembered[key] = state
+        self._remembered.move_to_end(key)
+        if len(self._remembered) > _REMEMBERED_SLICES:
+            self._remembered.popitem(last=False)
+
+    # --- halt
+
+    async def halt(self, halted_by: str, reason: str) -> TradingState:
+        return await self._set_trading(True, halted_by, reason)
+
+    async def resume(self, resumed_by: str, reason: str) -> TradingState:
+        return await self._set_trading(False, resumed_by, reason)
+
+    async def _set_trading(self, halted: bool, by: str, reason: str) -> TradingState:
+        args = steps.SET_TRADING.args(halted=halted, changed_by=by, reason=reason)
+        async with self._db.connection() as connection, connection.transaction():
+            # Waits for the claims that are under way; those that come later see the new row.
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", steps.HALT_LOCK)
+            row = await connection.fetchrow(steps.SET_TRADING.sql, *args)
+        return msgspec.convert(row, TradingState)
+
+    async def trading_state(self) -> TradingState:
+        row = await self._db.fetchrow(steps.TRADING_STATE.sql, steps.TRADING_STATE.args())
+        return TradingState(halted=False) if row is None else msgspec.convert(row, TradingState)
+
+    async def in_flight(self) -> list[Execution]:
+        rows = await self._db.fetch(steps.IN_FLIGHT.sql, steps.IN_FLIGHT.args(limit=10_000))
+        return [execution_of(row) for row in rows]
+
+    # --- reading
+
+    async def get(self, order_id: OrderId, client_id: ClientId | None = None) -> OrderView | None:
+        row = await self._db.fetchrow(steps.GET.sql, steps.GET.args(order_id=order_id, client_id=client_id))
+        return None if row is None else _view(row)
+
+    async def list_orders(
+        self, client_id: ClientId | None, *, limit: int, before: OrderId | None = None
+    ) -> list[OrderView]:
+        if client_id is None:
+            statement = steps.LIST_ALL
+            args = statement.args(before=before or _AFTER_ALL, limit=limit)
+        else:
+            statement = steps.LIST_OF_CLIENT
+            args = statement.args(client_id=client_id, before=before or _AFTER_ALL, limit=limit)
+        return [_view(row) for row in await self._db.fetch(statement.sql, args)]
+
+    async def slices(self, order_id: OrderId) -> list[Slice]:
+        rows = await self._db.fetch(steps.SLICES_OF_ORDER.sql, steps.SLICES_OF_ORDER.args(order_id=order_id))
+        return [state.slice() for state in _group(rows)]
+
+    async def journal(self, order_id: OrderId, *, after_seq: int, limit: int) -> list[ev.JournalEntry]:
+        args = steps.JOURNAL.args(order_id=order_id, after_seq=after_seq, limit=limit)
+        return [journal_entry_of(row) for row in await self._db.fetch(steps.JOURNAL.sql, args)]
+
+    async def journal_heads(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
+        rows = await self._db.fetch(
+            steps.JOURNAL_HEADS.sql, steps.JOURNAL_HEADS.args(order_ids=list(order_ids))
+        )
+        return {OrderId(row["order_id"]): row["last_seq"] for row in rows}
+
+    async def select(self, selection: Selection, *, limit: int) -> list[Tracked]:
+        statement = steps.SELECTIONS[selection]
+        return [_tracked(row) for row in await self._db.fetch(statement.sql, statement.args(limit=limit))]
+
+    async def find_by_tags(self, tags: Sequence[str]) -> list[Tracked]:
+        args = steps.FIND_BY_TAGS.args(tags=list(tags), limit=len(tags))
+        return [_tracked(row) for row in await self._db.fetch(steps.FIND_BY_TAGS.sql, args)]
+
+    async def broker_order_ids(self, since: datetime) -> set[str]:
+        rows = await self._db.fetch(steps.BROKER_ORDER_IDS.sql, steps.BROKER_ORDER_IDS.args(since=since))
+        return {row["exchange_id"] for row in rows}
+
+    # --- housekeeping
+
+    async def forget_sightings(self, older_than_s: float) -> int:
+        args = steps.FORGET_SIGHTINGS.args(older_than_s=older_than_s)
+        row = await self._db.fetchrow(steps.FORGET_SIGHTINGS.sql, args)
+        return int(row["gone"]) if row else 0
+
+    async def ping(self) -> None:
+        await self._db.fetchrow("SELECT 1", [])
+
+
+def _accepted(row: Row, new: NewOrder) -> Accepted:
+    # A resent webhook is known by its body; the order it made is the answer, whatever it normalises to.
+    if new.body_digest is None and row["fingerprint"] != new.fingerprint:
+        raise DuplicateOrderUniqueKey(row["order_id"])
+    return Accepted(
+        order_id=OrderId(row["order_id"]),
+        order_unique_key=row["order_unique_key"],
+        replayed=row["order_id"] != new.order_id,
+    )
+
+
+def _accept_args(new: NewOrder) -> tuple[Statement, list[Any]]:
+    request, terms, split = new.request, new.terms, new.request.split_config
+    values = {
+        "order_id": new.order_id,
+        "client_id": new.client_id,
+        "order_unique_key": new.order_unique_key,
+        "fingerprint": new.fingerprint,
+        "fingerprint_version": FINGERPRINT_VERSION,
+        "instrument": str(request.instrument),
+        "side": request.side,
+        "total_quantity": request.total_quantity,
+        "order_type": request.order_type,
+        "limit_price": request.limit_price,
+        "trigger_price": request.trigger_price,
+        "product": request.product,
+        "validity": request.validity,
+        "strategy_tag": request.strategy_tag,
+        "num_splits": split.num_splits if split else None,
+        "duration_minutes": split.duration_minutes if split else None,
+        "randomize": split.randomize if split else None,
+        "start_at": request.start_at,
+        "lot_size": terms.lot_size,
+        "tick_size": terms.tick_size,
+        "freeze_quantity": terms.freeze_quantity,
+        "units_per_broker_quantity": terms.units_per_broker_quantity,
+        "source": new.source,
+        "request_id": new.request_id,
+        "trace_id": new.trace_id,
+        "event": accepted_event(new),
+    }
+    if new.body_digest is None:
+        return steps.ACCEPT, steps.ACCEPT.args(**values)
+    values |= {"body_digest": new.body_digest, "replay_window_s": new.replay_window_s}
+    return steps.ACCEPT_SIGHTED, steps.ACCEPT_SIGHTED.args(**values)
+
+
+def _split_args(order_id: OrderId, plan: ev.SplitSaved) -> list[Any]:
+    executions = [
+        (seq, chunk, execution, planned.scheduled_at)
+        for seq, planned in enumerate(plan.slices, start=1)
+        for chunk, execution in enumerate(planned.executions)
+    ]
+    return steps.SAVE_SPLIT.args(
+        order_id=order_id,
+        attempt=plan.attempt,
+        skip_reason=CANCELLED_BEFORE_SPLIT,
+        skip_event=_SKIPPED,
+        plan=plan,
+        expires_at=plan.expires_at,
+        seqs=list(range(1, len(plan.slices) + 1)),
+        quantities=[planned.quantity for planned in plan.slices],
+        instants=[planned.scheduled_at for planned in plan.slices],
+        chunks=[len(planned.executions) for planned in plan.slices],
+        e_seqs=[seq for seq, _, _, _ in executions],
+        e_chunks=[chunk for _, chunk, _, _ in executions],
+        e_internal_ids=[execution_uuid(execution_id(order_id, seq, chunk)) for seq, chunk, _, _ in executions],
+        e_tags=[execution.tag for _, _, execution, _ in executions],
+        e_quantities=[execution.quantity for _, _, execution, _ in executions],
+        e_instants=[instant for _, _, _, instant in executions],
+    )
+
+
+def _state_of(row: Row, executions: tuple[Execution, ...]) -> SliceState:
+    return SliceState(
+        order_id=OrderId(row["order_id"]),
+        seq=row["seq"],
+        version=row["slice_version"],
+        quantity=row["slice_quantity"],
+        scheduled_at=row["slice_scheduled_at"],
+        executions=executions,
+    )
+
+
+def _group(rows: list[asyncpg.Record]) -> list[SliceState]:
+    slices: dict[_SliceKey, list[Row]] = {}
+    for row in rows:
+        slices.setdefault((row["order_id"], row["seq"]), []).append(row)
+    return [
+        _state_of(parts[0], tuple(execution_of(row, fills_of(row["fills"])) for row in parts))
+        for parts in slices.values()
+    ]
+
+
+def _tracked(row: Row) -> Tracked:
+    return Tracked(order=order_of(row), execution=execution_of(row, fills_of(row["fills"])))
+
+
+def _view(row: Row) -> OrderView:
+    order = order_of(row)
+    tallies = [tally_of(group) for group in row["tallies"] or ()]
+    return OrderView(order=order, summary=summarise(order, tallies), last_seq=row["last_seq"])

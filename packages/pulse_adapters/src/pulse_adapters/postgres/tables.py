@@ -1,0 +1,265 @@
+"""The tables, declared once: migrations create them, statements name their columns.
+
+Slices, executions, fills and journal rows have no foreign keys: each is only ever written by a
+statement that holds the row lock of its order, and a key per row would cost a third of the split step.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import BigInteger, UserDefinedType
+
+from pulse_domain.orders.status import (
+    ExecutionStatus,
+    OrderQueueStatus,
+    Phase,
+    SliceOutcome,
+    SliceStage,
+    TerminalReason,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# Ids are ASCII and compared bytewise: sorting them by a language's rules would only cost time.
+_ID = String(collation="C")
+_INSTANT = DateTime(timezone=True)
+
+
+class _Xid8(UserDefinedType[int]):
+    cache_ok = True
+
+    def get_col_spec(self, **kw: Any) -> str:
+        return "xid8"
+
+
+def _one_of(name: str, values: type, *, nullable: bool = False) -> CheckConstraint:
+    allowed = ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]  # an enum class
+    return CheckConstraint(f"{name} IN ({allowed})" + (f" OR {name} IS NULL" if nullable else ""), name=name)
+
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_id", _ID, primary_key=True),
+    Column("client_id", _ID, nullable=False),
+    Column("order_unique_key", _ID, nullable=False),
+    Column("fingerprint", _ID, nullable=False),
+    Column("fingerprint_version", SmallInteger, nullable=False),
+    Column("instrument", _ID, nullable=False),
+    Column("side", _ID, nullable=False),
+    Column("total_quantity", Integer, CheckConstraint("total_quantity > 0", name="quantity"), nullable=False),
+    Column("order_type", _ID, nullable=False),
+    Column("limit_price", Numeric),
+    Column("trigger_price", Numeric),
+    Column("product", _ID, nullable=False),
+    Column("validity", _ID, nullable=False),
+    Column("strategy_tag", String),
+    Column("num_splits", SmallInteger),
+    Column("duration_minutes", SmallInteger),
+    Column("randomize", Boolean),
+    Column("start_at", _INSTANT),
+    Column("starts_at", _INSTANT, nullable=False),
+    Column("ends_at", _INSTANT, nullable=False),
+    Column("lot_size", Integer, nullable=False),
+    Column("tick_size", Numeric, nullable=False),
+    Column("freeze_quantity", Integer),
+    Column("units_per_broker_quantity", Integer, nullable=False),
+    Column("source", _ID, nullable=False),
+    Column("request_id", _ID, nullable=False),
+    Column("trace_id", _ID, nullable=False),
+    Column("created_at", _INSTANT, nullable=False),
+    Column("order_queue_status", _ID, nullable=False),
+    Column("order_queue_skip_reason", String),
+    Column("failure", String),
+    Column("split_attempt", SmallInteger, nullable=False, server_default="0"),
+    Column("split_executor", _ID),
+    Column("split_lease_until", _INSTANT),
+    Column("cancel_requested_at", _INSTANT),
+    # The journal's last row; incremented under this row's lock, so the journal has no gaps.
+    Column("last_seq", Integer, nullable=False),
+    UniqueConstraint("client_id", "order_unique_key"),
+    _one_of("order_queue_status", OrderQueueStatus),
+    Index("ix_orders_client", "client_id", "order_id"),
+    Index("ix_orders_pending", "order_id", postgresql_where=text("order_queue_status = 'PENDING'")),
+    Index("ix_orders_splitting", "order_id", postgresql_where=text("order_queue_status = 'IN_PROGRESS'")),
+    # Room for the updates of a life: they stay on their page and touch no index (HOT).
+    postgresql_with={"fillfactor": 70},
+)
+
+order_slices = Table(
+    "order_slices",
+    metadata,
+    Column("order_id", _ID, primary_key=True),
+    Column("seq", SmallInteger, primary_key=True, autoincrement=False),
+    Column("quantity", Integer, nullable=False),
+    Column("scheduled_at", _INSTANT, nullable=False),
+    Column("chunks", SmallInteger, nullable=False),
+    Column("stage", _ID, nullable=False),
+    Column("outcome", _ID),
+    # Compared and incremented by every step that changes an execution of the slice.
+    Column("version", Integer, nullable=False, server_default="0"),
+    _one_of("stage", SliceStage),
+    _one_of("outcome", SliceOutcome, nullable=True),
+    postgresql_with={"fillfactor": 70},
+)
+
+order_ledger = Table(
+    "order_ledger",
+    metadata,
+    Column("order_id", _ID, primary_key=True),
+    Column("seq", SmallInteger, primary_key=True, autoincrement=False),
+    Column("chunk", SmallInteger, primary_key=True, autoincrement=False),
+    Column("internal_id", Uuid, nullable=False),
+    Column("tag", _ID, nullable=False),
+    Column("strategy_tag", String),
+    Column("exchange_id", _ID),
+    # OPEN, TRADED, REJECTED or CANCELLED: the ledger's coarse words for execution_status.
+    Column(
+        "status",
+        _ID,
+        Computed(
+            "CASE execution_status WHEN 'FILLED' THEN 'TRADED' WHEN 'REJECTED' THEN 'REJECTED'"
+            " WHEN 'CANCELLED' THEN 'CANCELLED' WHEN 'EXPIRED' THEN 'CANCELLED' ELSE 'OPEN' END",
+            persisted=True,
+        ),
+        nullable=False,
+    ),
+    Column("execution_status", _ID, nullable=False),
+    Column("phase", _ID, nullable=False),
+    Column("planned_quantity", Integer, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("cumulative_quantity", Integer, nullable=False, server_default="0"),
+    Column("due_at", _INSTANT, nullable=False),
+    Column("expires_at", _INSTANT, nullable=False),
+    Column("attempt", SmallInteger, nullable=False, server_default="0"),
+    Column("executor", _ID),
+    Column("lease_until", _INSTANT),
+    Column("unanswered", Boolean, nullable=False, server_default="false"),
+    Column("call_ended_at", _INSTANT),
+    Column("absences", SmallInteger, nullable=False, server_default="0"),
+    Column("last_absence_at", _INSTANT),
+    Column("trigger_pending", Boolean, nullable=False, server_default="false"),
+    Column("provisional_quantity", Integer, nullable=False, server_default="0"),
+    Column("provisional_price", Numeric),
+    Column("cancel_requested", Boolean, nullable=False, server_default="false"),
+    Column("pending_replace", JSONB),
+    Column("terminal", _ID),
+    Column("reason_code", String),
+    Column("reason", String),
+    Column("flags", ARRAY(String), nullable=False, server_default="{}"),
+    Column("metadata", JSONB, nullable=False, server_default="{}"),
+    UniqueConstraint("tag"),
+    _one_of("execution_status", ExecutionStatus),
+    _one_of("phase", Phase),
+    _one_of("terminal", TerminalReason, nullable=True),
+    Index("ix_order_ledger_due", "due_at", postgresql_where=text("phase = 'PLANNED'")),
+    Index(
+        "ix_order_ledger_open",
+        "phase",
+        "due_at",
+        postgresql_where=text(
+            "phase IN ('CLAIMED', 'UNKNOWN') OR (phase = 'LIVE' AND execution_status <> 'FILLED')"
+        ),
+    ),
+    Index("ix_order_ledger_exchange_id", "exchange_id", postgresql_where=text("exchange_id IS NOT NULL")),
+    postgresql_with={"fillfactor": 70},
+)
+
+fills = Table(
+    "fills",
+    metadata,
+    Column("exchange", _ID, primary_key=True),
+    Column("broker_order_id", _ID, primary_key=True),
+    Column("trade_id", _ID, primary_key=True),
+    Column("trade_day", Date, primary_key=True),
+    Column("order_id", _ID, nullable=False),
+    Column("seq", SmallInteger, nullable=False),
+    Column("chunk", SmallInteger, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("price", Numeric, nullable=False),
+    Column("filled_at", _INSTANT, nullable=False),
+    # The order in which they became known.
+    Column("entry", BigInteger, Identity(always=True), nullable=False),
+    # A trade that the exchange took back stays on record.
+    Column("busted", Boolean, nullable=False, server_default="false"),
+    Index("ix_fills_execution", "order_id", "seq", "chunk"),
+)
+
+broker_events = Table(
+    "broker_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("order_id", _ID, nullable=False),
+    Column("seq", SmallInteger, nullable=False),
+    Column("chunk", SmallInteger, nullable=False),
+    Column("broker", _ID, nullable=False),
+    Column("operation", _ID, nullable=False),
+    Column("began_at", _INSTANT, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("request", JSONB, nullable=False),
+    Column("answer", JSONB),
+    Column("error", String),
+    Index("ix_broker_events_order", "order_id"),
+)
+
+order_events = Table(
+    "order_events",
+    metadata,
+    Column("order_id", _ID, primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", _INSTANT, nullable=False),
+    Column("kind", _ID, nullable=False),
+    Column("data", JSONB, nullable=False),
+    # For a stream over all orders: rows of transactions that may still be open are left for later.
+    Column("position", BigInteger, Identity(always=True), nullable=False),
+    Column("txid", _Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+)
+
+# Append-only; the newest row says whether trading is halted.
+trading_halts = Table(
+    "trading_halts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("halted", Boolean, nullable=False),
+    Column("changed_by", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("changed_at", _INSTANT, nullable=False),
+)
+
+# The first sight of a webhook body that carries no key of its own.
+webhook_sightings = Table(
+    "webhook_sightings",
+    metadata,
+    Column("client_id", _ID, primary_key=True),
+    Column("body_digest", _ID, primary_key=True),
+    Column("order_id", _ID, nullable=False),
+    Column("first_seen_at", _INSTANT, nullable=False),
+    Index("ix_webhook_sightings_first_seen", "first_seen_at"),
+)
