@@ -4,8 +4,11 @@ PulseError
 ├── DomainError                 the caller asked for something the rules do not allow
 │   ├── InvalidOrder
 │   │   ├── InvalidInstrument
+│   │   │   └── UnknownInstrument
 │   │   ├── InvalidQuantity
+│   │   │   └── OffLot
 │   │   ├── InvalidPrice
+│   │   │   └── OffTick
 │   │   └── InvalidSplitConfig
 │   ├── CannotSplit             no schedule fits the quantity, lot and freeze limit
 │   ├── LimitsExceeded          more executions than the broker takes in the window
@@ -54,21 +57,33 @@ class InvalidOrder(DomainError):
 
 
 class InvalidInstrument(InvalidOrder):
-    """The instrument is unknown or not written EXCHANGE:SYMBOL."""
+    """The instrument is not written EXCHANGE:SYMBOL."""
 
     code = "INVALID_INSTRUMENT"
 
 
+class UnknownInstrument(InvalidInstrument):
+    """There is no such instrument today."""
+
+
 class InvalidQuantity(InvalidOrder):
-    """The quantity is out of range or off the lot."""
+    """The quantity is out of range."""
 
     code = "INVALID_QUANTITY"
 
 
+class OffLot(InvalidQuantity):
+    """The quantity is not a whole number of lots."""
+
+
 class InvalidPrice(InvalidOrder):
-    """A price is missing, superfluous, out of range or off the tick."""
+    """A price is missing, superfluous or out of range."""
 
     code = "INVALID_PRICE"
+
+
+class OffTick(InvalidPrice):
+    """A price is not on the instrument's tick grid."""
 
 
 class InvalidSplitConfig(InvalidOrder):

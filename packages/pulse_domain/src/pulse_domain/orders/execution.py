@@ -6,7 +6,7 @@ behaviours follow the order state change matrices of FIX 4.2 appendix D and FIX 
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -25,7 +25,6 @@ from pulse_domain.orders.status import (
     next_state,
 )
 
-# The trading day of the exchanges, on which trade ids are unique.
 _IST = timedelta(hours=5, minutes=30)
 
 LATE_FILL = "LATE_FILL"  # a fill after a definite end
@@ -247,8 +246,8 @@ def _resting(e: Execution, event: ev.ExecutionResting) -> Execution:
 
 def _filled(e: Execution, event: ev.ExecutionFilled) -> Execution:
     fill = event.fill
-    key = (fill.trade_id, _day(fill))
-    if any((known.trade_id, _day(known)) == key for known in e.fills):
+    key = (fill.trade_id, trading_day(fill.at))
+    if any((known.trade_id, trading_day(known.at)) == key for known in e.fills):
         return e
     return replace(
         e,
@@ -300,8 +299,9 @@ def _revived(e: Execution) -> TerminalReason | None:
     return None if e.phase is Phase.GIVEN_UP else e.terminal
 
 
-def _day(fill: ev.Fill) -> object:
-    return (fill.at + _IST).date()
+def trading_day(at: datetime) -> date:
+    """The day at the exchanges (Indian time), within which trade ids and order ids are unique."""
+    return (at + _IST).date()
 
 
 def _flag(before: Execution, after: Execution, event: ev.AnyExecutionEvent, phase: Phase) -> Execution:

@@ -8,7 +8,14 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
-from pulse_domain.errors import InvalidOrder, InvalidPrice, InvalidQuantity, InvalidSplitConfig
+from pulse_domain.errors import (
+    InvalidOrder,
+    InvalidPrice,
+    InvalidQuantity,
+    InvalidSplitConfig,
+    OffLot,
+    OffTick,
+)
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.orders.ids import ClientId, OrderId
 from pulse_domain.orders.status import OrderQueueStatus
@@ -147,18 +154,18 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
         """Check quantity against the lot and prices against the tick.
 
         Raises:
-            InvalidQuantity: not a whole number of lots.
-            InvalidPrice: off the tick grid; `details` carry the nearest prices.
+            OffLot: not a whole number of lots.
+            OffTick: off the tick grid; `details` carry the nearest prices.
         """
         if self.total_quantity % terms.lot_size:
-            raise InvalidQuantity(
+            raise OffLot(
                 f"total_quantity must be a multiple of the lot size {terms.lot_size}",
                 field="total_quantity", lot_size=terms.lot_size,
             )  # fmt: skip
         for field, price in (("limit_price", self.limit_price), ("trigger_price", self.trigger_price)):
             if price is not None and price % terms.tick_size:
                 below = price // terms.tick_size * terms.tick_size
-                raise InvalidPrice(
+                raise OffTick(
                     f"{field} must be a multiple of the tick size {terms.tick_size}",
                     field=field, tick_size=str(terms.tick_size),
                     nearest=[str(below), str(below + terms.tick_size)],

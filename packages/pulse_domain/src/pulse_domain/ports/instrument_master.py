@@ -10,6 +10,6 @@ class InstrumentMaster(Protocol):
         """Today's terms of an instrument.
 
         Raises:
-            InvalidInstrument: there is no such instrument today.
+            UnknownInstrument: there is no such instrument today.
         """
         ...

@@ -1,0 +1,91 @@
+"""The ASGI application."""
+
+import hmac
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi import OpenAPIConfig
+
+from pulse_api.bootstrap import Ports, Services, limits_of, open_ports, services
+from pulse_api.errors import STATUSES, translate
+from pulse_api.openapi import describe
+from pulse_api.routes import operations, orders, trading
+from pulse_api.settings import Settings
+from service_kit import Metrics, RequestRecord, ServiceError, TraceMiddleware, log_request
+from service_kit.litestar_kit import StrictRequest, exception_handler
+
+BODY_BYTES_MAX = 64 * 1024
+
+OpenPorts = Callable[[Settings, Metrics], AbstractAsyncContextManager[Ports]]
+
+
+def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = open_ports) -> Litestar:
+    """The framework's app, without the wrapper that `create_app` puts around it."""
+    expected = f"Bearer {settings.service_token}".encode()
+
+    def require_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        given = connection.headers.get("authorization", "").encode()
+        if not hmac.compare_digest(given, expected):
+            raise ServiceError("UNAUTHORIZED", "a valid service token is required")
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with ports(settings, metrics) as opened:
+            app.state.services = services(opened, limits_of(settings))
+            try:
+                yield
+            finally:
+                await app.state.services.feed.close()
+
+    def provide_services(state: State) -> Services:
+        made: Services = state.services
+        return made
+
+    internal = Router(
+        "/internal",
+        route_handlers=[orders.router, trading.router, operations.hello, operations.metrics_page],
+        guards=[require_token],
+    )
+    app = Litestar(
+        route_handlers=[internal, operations.health, operations.ready, operations.openapi_json],
+        dependencies={
+            "services": Provide(provide_services, sync_to_thread=False),
+            "metrics": Provide(lambda: metrics, sync_to_thread=False),
+            "document": Provide(lambda: document, sync_to_thread=False),
+        },
+        exception_handlers={Exception: exception_handler(STATUSES, translate)},
+        lifespan=[lifespan],
+        logging_config=None,
+        openapi_config=OpenAPIConfig(
+            title="Pulse order API",
+            version="1.0.0",
+            description="Internal: stores orders exactly once and tells what became of them.",
+            render_plugins=[],
+            path=None,
+        ),
+        request_class=StrictRequest,
+        request_max_body_size=BODY_BYTES_MAX,
+    )
+    document = describe(app)
+    return app
+
+
+def create_app(settings: Settings, ports: OpenPorts = open_ports) -> TraceMiddleware:
+    """The app with ids, metrics and access log around it."""
+    metrics = Metrics("pulse_api")
+    app = create_litestar(settings, metrics, ports)
+    verbose = settings.log_level == "DEBUG"
+
+    def on_request(record: RequestRecord) -> None:
+        metrics.observe(record)
+        # A line for each accepted order would cost more than storing it; orders carry their ids.
+        if verbose or record.status >= 400:
+            log_request(record)
+
+    return TraceMiddleware(app, on_request=on_request)

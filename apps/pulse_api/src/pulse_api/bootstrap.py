@@ -1,0 +1,96 @@
+"""What the service is made of, put together by plain calls."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+from prometheus_client import Counter
+
+from pulse_adapters.clock import SystemClock
+from pulse_adapters.ids import RandomIds
+from pulse_adapters.postgres.pool import Database, create_pool
+from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_adapters.queue.dramatiq import DramatiqQueue
+from pulse_adapters.queue.memory import InProcessQueue
+from pulse_adapters.queue.redis_broker import redis_broker
+from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
+from pulse_api.journal_feed import JournalFeed
+from pulse_api.settings import Settings
+from pulse_domain.ports.clock import Clock
+from pulse_domain.ports.ids import Ids
+from pulse_domain.ports.instrument_master import InstrumentMaster
+from pulse_domain.ports.order_store import OrderStore
+from pulse_domain.ports.work_queue import WorkQueue
+from pulse_domain.splitting import PaceLimits
+from pulse_domain.use_cases.accept import AcceptOrder
+from pulse_domain.use_cases.cancel import RequestCancel
+from pulse_domain.use_cases.halt import HaltTrading, ResumeTrading
+from pulse_domain.use_cases.preview import PreviewOrder
+from pulse_domain.use_cases.read import ReadOrders
+from service_kit import Metrics
+from service_kit.dramatiq_trace import CarryIds
+
+
+class Ports(Struct, frozen=True, kw_only=True):
+    store: OrderStore
+    queue: WorkQueue
+    master: InstrumentMaster
+    clock: Clock
+    ids: Ids
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    accept: AcceptOrder
+    preview: PreviewOrder
+    read: ReadOrders
+    cancel: RequestCancel
+    halt: HaltTrading
+    resume: ResumeTrading
+    feed: JournalFeed
+    store: OrderStore
+
+
+def services(ports: Ports, limits: PaceLimits) -> Services:
+    store, clock = ports.store, ports.clock
+    return Services(
+        accept=AcceptOrder(store, ports.master, ports.queue, clock, ports.ids, limits),
+        preview=PreviewOrder(ports.master, clock, ports.ids, limits),
+        read=ReadOrders(store),
+        cancel=RequestCancel(store, ports.queue),
+        halt=HaltTrading(store, clock),
+        resume=ResumeTrading(store),
+        feed=JournalFeed(store, clock),
+        store=store,
+    )
+
+
+def limits_of(settings: Settings) -> PaceLimits:
+    return PaceLimits(
+        per_second=settings.orders_per_second,
+        per_minute=settings.orders_per_minute,
+        per_day=settings.orders_per_day,
+    )
+
+
+@asynccontextmanager
+async def open_ports(settings: Settings, metrics: Metrics) -> AsyncIterator[Ports]:
+    """The real ports; without REDIS_URL hints go nowhere and the workers find the orders by polling."""
+    clock = SystemClock()
+    pool = await create_pool(settings.database_url, size=settings.database_pool_size)
+    queue: WorkQueue = InProcessQueue()
+    if settings.redis_url is not None:
+        dropped = Counter(
+            "work_hints_dropped", "Hints to the workers that the queue did not take.", registry=metrics.registry
+        )
+        queue = DramatiqQueue(redis_broker(settings.redis_url, CarryIds()), on_drop=dropped.inc)
+    try:
+        yield Ports(
+            store=PostgresOrderStore(Database(pool)),
+            queue=queue,
+            master=VirtualInstrumentMaster(),
+            clock=clock,
+            ids=RandomIds(clock),
+        )
+    finally:
+        await queue.close()
+        await pool.close()

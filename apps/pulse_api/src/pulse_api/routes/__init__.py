@@ -1,0 +1,1 @@
+"""Thin handlers: read the request, call one use case, write the answer."""

@@ -1,0 +1,81 @@
+"""What the service is told by its environment, read once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+
+class SettingsError(Exception):
+    """A variable is missing or wrong; the text is one line that names it and holds no secret."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    database_url: str
+    service_token: str
+    redis_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8001
+    database_pool_size: int = 10
+    log_level: str = "INFO"
+    graceful_shutdown_seconds: int = 10
+    orders_per_second: int = 8
+    orders_per_minute: int = 400
+    orders_per_day: int = 5000
+
+    def __repr__(self) -> str:
+        return f"Settings(host={self.host!r}, port={self.port})"
+
+
+_VARIABLES = {
+    "DATABASE_URL": "database_url",
+    "PULSE_SERVICE_TOKEN": "service_token",
+    "REDIS_URL": "redis_url",
+    "PULSE_API_HOST": "host",
+    "PULSE_API_PORT": "port",
+    "DATABASE_POOL_SIZE": "database_pool_size",
+    "LOG_LEVEL": "log_level",
+    "GRACEFUL_SHUTDOWN_SECONDS": "graceful_shutdown_seconds",
+    "BROKER_ORDERS_PER_SECOND": "orders_per_second",
+    "BROKER_ORDERS_PER_MINUTE": "orders_per_minute",
+    "BROKER_ORDERS_PER_DAY": "orders_per_day",
+}
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read and check the environment.
+
+    Raises:
+        SettingsError: a variable is missing or wrong.
+    """
+    values: dict[str, Any] = {
+        field: environ[name] for name, field in _VARIABLES.items() if environ.get(name, "") != ""
+    }
+    for name in ("DATABASE_URL", "PULSE_SERVICE_TOKEN"):
+        if _VARIABLES[name] not in values:
+            raise SettingsError(f"{name} is not set")
+    if not values["database_url"].startswith(("postgresql://", "postgres://")):
+        raise SettingsError("DATABASE_URL must begin with postgresql://")
+    if len(values["service_token"]) < 16:
+        raise SettingsError("PULSE_SERVICE_TOKEN must have at least 16 characters")
+    if values.get("redis_url", "redis://").partition("://")[0] not in ("redis", "rediss"):
+        raise SettingsError("REDIS_URL must begin with redis://")
+    settings = _convert(values)
+    for name, low, high in (("PULSE_API_PORT", 0, 65535), ("DATABASE_POOL_SIZE", 1, 1000)):
+        if not low <= getattr(settings, _VARIABLES[name]) <= high:
+            raise SettingsError(f"{name} must be between {low} and {high}")
+    if settings.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise SettingsError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
+    return settings
+
+
+def _convert(values: dict[str, Any]) -> Settings:
+    for name, field in _VARIABLES.items():
+        # One at a time, so that the message can name the variable and need not show its value.
+        if field in values and Settings.__annotations__[field] is int:
+            try:
+                values[field] = int(values[field])
+            except ValueError:
+                raise SettingsError(f"{name} must be a whole number") from None
+    return msgspec.convert(values, Settings)

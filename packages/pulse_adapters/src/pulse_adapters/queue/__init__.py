@@ -1,0 +1,1 @@
+"""The work queue: on Dramatiq and Redis between processes, in memory within one."""

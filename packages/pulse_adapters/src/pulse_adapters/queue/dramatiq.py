@@ -1,0 +1,65 @@
+"""The work queue on Dramatiq and Redis."""
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+
+import dramatiq
+from dramatiq.errors import DramatiqError
+from redis.exceptions import RedisError
+
+from pulse_adapters.queue.redis_broker import message
+from pulse_domain.ports.work_queue import Job
+
+_PAUSE_S = 1.0
+_COALESCE_S = 0.005
+
+
+class DramatiqQueue:
+    """Send hints from a thread of its own: a slow or absent Redis never holds a request up.
+
+    Hints of one kind that come together travel as one message, as each wakes a worker that takes all
+    the work there is. While Redis is unreachable hints are dropped; `on_drop` counts them.
+    """
+
+    def __init__(self, broker: dramatiq.Broker, *, on_drop: Callable[[int], None] = lambda count: None) -> None:
+        self._broker = broker
+        self._on_drop = on_drop
+        self._waiting: dict[str, tuple[Job, contextvars.Context]] = {}
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="work-queue", daemon=True)
+        self._thread.start()
+
+    def enqueue(self, job: Job) -> None:
+        with self._wake:
+            # The context carries the ids of the request into the message (service_kit.dramatiq_trace).
+            self._waiting[job.kind] = (job, contextvars.copy_context())
+            self._wake.notify()
+
+    async def close(self) -> None:
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join, 2.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._waiting and not self._closing:
+                    self._wake.wait()
+                if self._closing and not self._waiting:
+                    return
+            time.sleep(_COALESCE_S)
+            with self._wake:
+                batch, self._waiting = list(self._waiting.values()), {}
+            try:
+                for job, context in batch:
+                    context.run(self._broker.enqueue, message(job.kind, job.order_id))
+            except (DramatiqError, RedisError, OSError):
+                self._on_drop(len(batch))
+                if self._closing:
+                    return
+                time.sleep(_PAUSE_S)
