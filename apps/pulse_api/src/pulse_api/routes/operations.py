@@ -48,7 +48,8 @@ async def hello() -> HelloOut:
 @get("/metrics", tags=["operations"], media_type=MediaType.TEXT, summary="Figures for Prometheus")
 async def metrics_page(metrics: NamedDependency[Metrics]) -> Response[bytes]:
     body, content_type = metrics.render()
-    return Response(body, media_type=content_type)
+    # As a header: Litestar would add a second charset to a media type.
+    return Response(body, headers={"Content-Type": content_type})
 
 
 @get("/openapi.json", include_in_schema=False)

@@ -471,7 +471,8 @@ _TALLIES = """
                         THEN l.provisional_price * l.provisional_quantity ELSE booked.value END)::text AS value,
                (l.terminal IS NOT NULL OR l.execution_status = 'FILLED') AS final
         FROM order_ledger l,
-             LATERAL (SELECT coalesce(sum(f.quantity), 0) AS units, coalesce(sum(f.quantity * f.price), 0) AS value
+             LATERAL (SELECT coalesce(sum(f.quantity), 0) AS units,
+                             coalesce(sum(f.quantity * f.price), 0) AS value
                       FROM fills f
                       WHERE f.order_id = l.order_id AND f.seq = l.seq AND f.chunk = l.chunk
                         AND NOT f.busted) booked

@@ -1,0 +1,138 @@
+"""The loops of one process, put together by plain calls, and their life."""
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from pulse_background.scheduler import Leadership, Scheduler
+from pulse_background.settings import Settings
+from pulse_background.wakeup import Wakeup
+from pulse_background.workers.broker_sync import BrokerSync
+from pulse_background.workers.order_canceller import OrderCanceller
+from pulse_background.workers.order_splitter import OrderSplitter
+from pulse_background.workers.outcome_recorder import OutcomeRecorder
+from pulse_background.workers.slice_executor import ExecutorSettings, SliceExecutor
+from pulse_background.workers.timeout_monitor import TimeoutMonitor
+from pulse_domain.ports.broker import Broker
+from pulse_domain.ports.clock import Clock
+from pulse_domain.ports.order_store import OrderStore
+from pulse_domain.ports.work_queue import JobKind
+from pulse_domain.use_cases.book_facts import BookFacts
+from pulse_domain.use_cases.cancel import CancelExecutions
+from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
+from pulse_domain.use_cases.monitor import MonitorTimeouts
+from pulse_domain.use_cases.reconcile import Reconcile, ReconcileSettings
+from pulse_domain.use_cases.record_outcome import RecordOutcomes
+from pulse_domain.use_cases.split import SplitOrders, SplitSettings
+
+
+class BackgroundPorts(Struct, frozen=True, kw_only=True):
+    store: OrderStore
+    broker: Broker
+    clock: Clock
+    leadership: Leadership
+    # The name of this process in claims, never used again.
+    executor_id: str
+    on_sent: Callable[[float], None] = lambda late_s: None
+
+
+class Background:
+    """Splitter and executor run in every process; monitor and broker sync in the leader's."""
+
+    def __init__(self, ports: BackgroundPorts, settings: Settings) -> None:
+        store, broker, clock = ports.store, ports.broker, ports.clock
+        call_timeout_s = settings.broker_call_timeout_seconds
+        cancel = CancelExecutions(store, broker, call_timeout_s=call_timeout_s)
+        facts = BookFacts(store, broker, settings.tag_prefix)
+        self._wakeups = {
+            JobKind.SPLIT_ORDER: Wakeup(clock),
+            JobKind.CANCEL_ORDER: Wakeup(clock),
+            JobKind.RECONCILE: Wakeup(clock),
+        }
+        due = Wakeup(clock)
+        self._splitter = OrderSplitter(
+            SplitOrders(
+                store,
+                SplitSettings(
+                    executor=ports.executor_id,
+                    tag_prefix=settings.tag_prefix,
+                    batch_size=settings.batch_size,
+                    lease_s=settings.order_split_timeout_minutes * 60,
+                    grace_s=settings.slice_grace_seconds,
+                ),
+            ),
+            self._wakeups[JobKind.SPLIT_ORDER],
+            poll_s=settings.order_splitter_poll_interval_seconds,
+            on_saved=due.call,
+        )
+        execute = ExecuteSettings(
+            executor=ports.executor_id,
+            call_timeout_s=call_timeout_s,
+            lease_s=settings.slice_execution_timeout_minutes * 60,
+        )
+        self._executor = SliceExecutor(
+            store,
+            ExecuteSlice(broker, clock, execute),
+            OutcomeRecorder(RecordOutcomes(store, cancel), clock),
+            clock,
+            due,
+            ExecutorSettings(
+                poll_s=settings.slice_executor_poll_interval_seconds,
+                calls_max=settings.broker_calls_max,
+                execute=execute,
+            ),
+            ports.on_sent,
+        )
+        self._sync = BrokerSync(
+            broker,
+            facts,
+            Reconcile(
+                store,
+                broker,
+                facts,
+                clock,
+                ReconcileSettings(
+                    settle_s=settings.unknown_settle_seconds, give_up_s=settings.unknown_give_up_seconds
+                ),
+            ),
+            clock,
+            self._wakeups[JobKind.RECONCILE],
+            interval_s=settings.broker_sync_interval_seconds,
+        )
+        self._canceller = OrderCanceller(cancel, self._wakeups[JobKind.CANCEL_ORDER])
+        monitor = TimeoutMonitor(
+            MonitorTimeouts(store, cancel, split_attempts_max=settings.order_split_attempts_max),
+            Wakeup(clock),
+            interval_s=settings.timeout_monitor_interval_seconds,
+        )
+        self._scheduler = Scheduler(ports.leadership, clock, (monitor.run, self._sync.run))
+
+    def wake(self, kind: JobKind) -> None:
+        """Take a hint; call it on the event loop's thread."""
+        self._wakeups[kind].call()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; then finish what is in the air and return.
+
+        Raises:
+            ExceptionGroup: a loop ended by a fault; the process should end too.
+        """
+        async with asyncio.TaskGroup() as group:
+            helpers = [
+                group.create_task(self._scheduler.run(), name="scheduler"),
+                group.create_task(self._canceller.run(), name="order-canceller"),
+            ]
+            splitter = group.create_task(self._splitter.run(), name="order-splitter")
+            executor = group.create_task(self._execute(), name="slice-executor")
+            await stop.wait()
+            self._splitter.stop()
+            self._executor.stop()
+            await asyncio.wait({splitter, executor})
+            for helper in helpers:
+                helper.cancel()
+
+    async def _execute(self) -> None:
+        # Nothing is sent before the broker's book was read: it may hold what we have forgotten.
+        await self._sync.first_read()
+        await self._executor.run()

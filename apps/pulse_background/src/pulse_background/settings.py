@@ -1,0 +1,97 @@
+"""What the workers are told by their environment, read once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+
+class SettingsError(Exception):
+    """A variable is missing or wrong; the text is one line that names it and holds no secret."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Names and defaults are those of doc/guides/config.md."""
+
+    database_url: str
+    redis_url: str | None = None
+    broker_type: str = "virtual"
+    market_feed: str = "synthetic"
+    feed_speed: float = 1.0
+    tag_prefix: str = "PU"
+    batch_size: int = 10
+    order_splitter_poll_interval_seconds: float = 5.0
+    slice_executor_poll_interval_seconds: float = 1.0
+    timeout_monitor_interval_seconds: float = 30.0
+    broker_sync_interval_seconds: float = 5.0
+    order_split_timeout_minutes: float = 5.0
+    order_split_attempts_max: int = 3
+    slice_execution_timeout_minutes: float = 2.0
+    slice_grace_seconds: float = 60.0
+    broker_call_timeout_seconds: float = 10.0
+    broker_calls_max: int = 50
+    unknown_settle_seconds: float = 120.0
+    unknown_give_up_seconds: float = 1800.0
+    database_pool_size: int = 10
+    metrics_port: int | None = None
+    log_level: str = "INFO"
+    graceful_shutdown_seconds: float = 15.0
+
+    def __repr__(self) -> str:
+        return f"Settings(broker_type={self.broker_type!r}, market_feed={self.market_feed!r})"
+
+
+_POSITIVE = {
+    name
+    for name, kind in Settings.__annotations__.items()
+    if kind in (int, float) and name != "slice_grace_seconds"
+}
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read and check the environment; a variable has the name of its field in capitals.
+
+    Raises:
+        SettingsError: a variable is missing or wrong.
+    """
+    values: dict[str, Any] = {}
+    for field, kind in Settings.__annotations__.items():
+        text = environ.get(field.upper(), "")
+        if text:
+            values[field] = _convert(field, text, kind)
+    if "database_url" not in values:
+        raise SettingsError("DATABASE_URL is not set")
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _convert(field: str, text: str, kind: Any) -> Any:
+    if kind not in (int, float, int | None):
+        return text
+    try:
+        value = float(text) if kind is float else int(text)
+    except ValueError:
+        raise SettingsError(f"{field.upper()} must be a number") from None
+    if field in _POSITIVE and not 0 < value < 1e9:
+        raise SettingsError(f"{field.upper()} must be above 0")
+    return value
+
+
+def _check(settings: Settings) -> None:
+    if not settings.database_url.startswith(("postgresql://", "postgres://")):
+        raise SettingsError("DATABASE_URL must begin with postgresql://")
+    if (settings.redis_url or "redis:").partition(":")[0] not in ("redis", "rediss"):
+        raise SettingsError("REDIS_URL must begin with redis://")
+    if settings.broker_type not in ("virtual", "mock"):
+        raise SettingsError("BROKER_TYPE must be virtual (or its alias mock)")
+    if not (len(settings.tag_prefix) == 2 and settings.tag_prefix.isascii() and settings.tag_prefix.isalnum()):
+        raise SettingsError("TAG_PREFIX must be two letters or digits")
+    if settings.slice_grace_seconds < 0:
+        raise SettingsError("SLICE_GRACE_SECONDS must not be negative")
+    lease_s = settings.slice_execution_timeout_minutes * 60
+    if lease_s < 2 * settings.broker_call_timeout_seconds:
+        # A call must end, and its outcome be recorded, while the lease still runs.
+        raise SettingsError("SLICE_EXECUTION_TIMEOUT_MINUTES must be twice BROKER_CALL_TIMEOUT_SECONDS or more")
+    if settings.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise SettingsError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")

@@ -1,0 +1,51 @@
+"""Split orders as they come in, and on every poll those whose hint was lost."""
+
+from collections.abc import Callable
+
+import structlog
+
+from pulse_background.wakeup import Wakeup
+from pulse_domain.errors import StorageUnavailable
+from pulse_domain.use_cases.split import SplitOrders
+from service_kit import bound
+
+log = structlog.get_logger(__name__)
+
+
+class OrderSplitter:
+    def __init__(
+        self, split: SplitOrders, wakeup: Wakeup, *, poll_s: float, on_saved: Callable[[], None]
+    ) -> None:
+        self._split = split
+        self._wakeup = wakeup
+        self._poll_s = poll_s
+        self._on_saved = on_saved
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Finish the batch at hand and claim no other."""
+        self._stopping = True
+        self._wakeup.call()
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        with bound(worker="splitter"):
+            while not self._stopping:
+                try:
+                    await self.drain()
+                except StorageUnavailable as error:
+                    log.warning("the store does not answer", error=error.message)
+                await self._wakeup.wait(self._poll_s)
+
+    async def drain(self) -> None:
+        """Split until no order is waiting."""
+        while not self._stopping:
+            report = await self._split()
+            for order_id in report.saved:
+                log.info("order split", order_id=order_id)
+            for order_id in report.failed:
+                log.error("order cannot be split", order_id=order_id)
+            if report.saved:
+                self._on_saved()
+            if not report.seen:
+                return

@@ -1,0 +1,53 @@
+"""Record outcomes in batches: what has gathered while one batch was written makes the next."""
+
+import asyncio
+
+import structlog
+
+from pulse_domain.errors import StorageUnavailable
+from pulse_domain.ports.clock import Clock
+from pulse_domain.ports.order_store import Booking, BookResult
+from pulse_domain.use_cases.record_outcome import RecordOutcomes
+
+log = structlog.get_logger(__name__)
+
+_RETRY_S = 0.5
+
+
+class OutcomeRecorder:
+    """Facts are retried until they are stored: an unreachable store only makes the batch grow."""
+
+    def __init__(self, record: RecordOutcomes, clock: Clock) -> None:
+        self._record = record
+        self._clock = clock
+        self._waiting: list[Booking] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    def add(self, booking: Booking) -> None:
+        self._waiting.append(booking)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(), name="outcome-recorder")
+
+    async def flush(self) -> None:
+        """Return once everything added so far is stored."""
+        while self._writer is not None and not self._writer.done():
+            await asyncio.wait({self._writer})
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                booked = await self._record(batch)
+            except StorageUnavailable as error:
+                log.warning("outcomes wait for the store", count=len(batch), error=error.message)
+                self._waiting = batch + self._waiting
+                await self._clock.sleep(_RETRY_S)
+                continue
+            for booking, result in zip(batch, booked, strict=True):
+                if result.result is BookResult.REFUSED:
+                    # Somebody learnt more meanwhile: a push came first, or the lease had run out.
+                    log.info(
+                        "outcome was overtaken",
+                        order_id=booking.order_id,
+                        outcome=booking.event.__struct_config__.tag,
+                    )
