@@ -42,7 +42,7 @@ lint: $(VENV)/.ok ## ruff, formatting, types, import contracts
 
 types: $(VENV)/.ok ## mypy, strict
 	$(BIN)/mypy $(addsuffix /src,$(LOCAL))
-	$(BIN)/mypy --no-disallow-untyped-defs --no-disallow-untyped-calls --no-disallow-incomplete-defs --no-disallow-untyped-decorators --no-warn-return-any tests
+	$(BIN)/mypy --allow-untyped-defs --allow-untyped-calls --allow-incomplete-defs --allow-untyped-decorators --no-warn-return-any tests
 
 contracts: $(VENV)/.ok ## the architecture contracts of importlinter.ini
 	$(BIN)/lint-imports --config importlinter.ini

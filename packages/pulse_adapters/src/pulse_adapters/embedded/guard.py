@@ -51,7 +51,7 @@ class Plan(TypedDict):
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "TZ": "UTC"}
 DATA = "{data}"  # stands for the data folder in arguments
 LAST_RESORT: Signals = [(signal.SIGKILL, 5.0)]
-DESCENDANTS_PATIENCE_S = 5.0
+DESCENDANTS_PATIENCE_S = 2.0
 REMOVAL_PATIENCE_S = 5.0
 OWNER_CHECK_S = 1.0
 PR_SET_PDEATHSIG = 1

@@ -159,7 +159,7 @@ class ServerProcess:
         self._recipe.before_run()
         argv, text = self._recipe.command(self.port, self._password)
         self._send({"do": "run", "argv": argv, "input": text})
-        pid: int = self._receive("running", timeout_s=10.0)["pid"]
+        pid: int = self._receive("running", timeout_s=30.0)["pid"]
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while not self._recipe.is_ready(pid):
             message = self._next_message(time.monotonic() + 0.005)

@@ -1,7 +1,7 @@
 """Events on a slice: applied by the domain, written down as arrays for one statement."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -37,16 +37,36 @@ class SliceState(Struct, frozen=True, kw_only=True):
         )
 
 
-def advance(state: SliceState, bookings: Sequence[Booking]) -> tuple[SliceState, list[Booked], list[Booking]]:
-    """Apply bookings of one slice in order: the new state, an answer each, and what did happen."""
+TradeKey = tuple[str, str, date]
+# The executions that trades belong to, as far as one booking needs to know.
+TradeOwners = dict[TradeKey, tuple[OrderId, int, int]]
+
+
+def trade_key(fill: ev.Fill) -> TradeKey:
+    """What a trade is known by at its exchange."""
+    return fill.broker_order_id, fill.trade_id, trading_day(fill.at)
+
+
+def advance(
+    state: SliceState, bookings: Sequence[Booking], owners: TradeOwners
+) -> tuple[SliceState, list[Booked]]:
+    """Apply bookings of one slice in order: the new state, and an answer each.
+
+    owners: trades known to belong to an execution; new ones are added. A trade of another is refused.
+    """
     executions = list(state.executions)
-    answers, happened = [], []
+    answers = list[Booked]()
     for booking in bookings:
         event = booking.event
         if not 0 <= event.chunk < len(executions):
             answers.append(Booked(BookResult.NOT_FOUND))
             continue
         before = executions[event.chunk]
+        if isinstance(event, ev.ExecutionFilled):
+            us = (state.order_id, state.seq, event.chunk)
+            if owners.setdefault(trade_key(event.fill), us) != us:
+                answers.append(Booked(BookResult.REFUSED, before))
+                continue
         try:
             after = apply(before, event)
         except IllegalTransition:
@@ -57,11 +77,9 @@ def advance(state: SliceState, bookings: Sequence[Booking]) -> tuple[SliceState,
             continue
         executions[event.chunk] = after
         answers.append(Booked(BookResult.APPLIED, after))
-        happened.append(booking)
     changed = tuple(executions)
-    if happened:
-        check_stage(stage_of(state.executions), stage_of(changed))
-    return replace(state, version=state.version + 1, executions=changed), answers, happened
+    check_stage(stage_of(state.executions), stage_of(changed))
+    return replace(state, version=state.version + 1, executions=changed), answers
 
 
 class BookArguments:
@@ -75,6 +93,7 @@ class BookArguments:
         names += [
             "f_order_ids", "f_seqs", "f_chunks", "f_broker_order_ids", "f_trade_ids", "f_trade_days",
             "f_quantities", "f_prices", "f_filled_ats", "b_order_ids", "b_seqs", "b_chunks", "b_trade_ids",
+            "b_trade_days",
             "c_order_ids", "c_seqs", "c_chunks", "c_brokers", "c_operations", "c_began_ats", "c_durations",
             "c_requests", "c_answers", "c_errors",
         ]  # fmt: skip
@@ -103,7 +122,6 @@ class BookArguments:
         )
         answers: dict[int, dict[str, Any]] = {}
         for booking in happened:
-            self._add_event(booking)
             if booking.answer is not None:
                 answers.setdefault(booking.event.chunk, {}).update(booking.answer)
         for old, new in zip(before.executions, after.executions, strict=True):
@@ -118,8 +136,10 @@ class BookArguments:
                 answers=_text(answer) if answer else None,
                 **{name: value(new) for name, _, value in LEDGER_CHANGES},
             )
+            self._add_fills(old, new)
 
-    def _add_event(self, booking: Booking) -> None:
+    def add_event(self, booking: Booking) -> None:
+        """Add a journal row of a slice that was added; an order's rows keep the order they are added in."""
         event, order_id = booking.event, booking.order_id
         self._append(
             "e_",
@@ -128,13 +148,17 @@ class BookArguments:
             kinds=event.__struct_config__.tag,
             data=_text(event),
         )
-        if isinstance(event, ev.ExecutionFilled):
-            fill = event.fill
+
+    def _add_fills(self, old: Execution, new: Execution) -> None:
+        # What the events come to, not each of them: a trade may be told and taken back in one batch.
+        same = 0
+        while same < min(len(old.fills), len(new.fills)) and old.fills[same] == new.fills[same]:
+            same += 1
+        place = {"order_ids": new.order_id, "seqs": new.seq, "chunks": new.chunk}
+        for fill in new.fills[same:]:
             self._append(
                 "f_",
-                order_ids=order_id,
-                seqs=event.seq,
-                chunks=event.chunk,
+                **place,
                 broker_order_ids=fill.broker_order_id,
                 trade_ids=fill.trade_id,
                 trade_days=trading_day(fill.at),
@@ -142,8 +166,10 @@ class BookArguments:
                 prices=fill.price,
                 filled_ats=fill.at,
             )
-        elif isinstance(event, ev.ExecutionFillBusted):
-            self._append("b_", order_ids=order_id, seqs=event.seq, chunks=event.chunk, trade_ids=event.trade_id)
+        kept = {trade_key(fill) for fill in new.fills[same:]}
+        for fill in old.fills[same:]:
+            if trade_key(fill) not in kept:
+                self._append("b_", **place, trade_ids=fill.trade_id, trade_days=trading_day(fill.at))
 
     def _add_call(self, booking: Booking) -> None:
         call = booking.call

@@ -352,6 +352,19 @@ SLICES_OF_ORDER = Statement(
 )
 
 
+# Whom trades belong to already.
+TRADE_OWNERS = Statement(
+    text("""
+    SELECT f.broker_order_id, f.trade_id, f.trade_day, f.order_id, f.seq, f.chunk
+    FROM unnest(CAST(:order_ids AS text[]), CAST(:broker_order_ids AS text[]), CAST(:trade_ids AS text[]),
+                CAST(:trade_days AS date[])) AS u (order_id, broker_order_id, trade_id, trade_day)
+    JOIN orders o USING (order_id)
+    JOIN fills f ON f.exchange = split_part(o.instrument, ':', 1) AND f.broker_order_id = u.broker_order_id
+                AND f.trade_id = u.trade_id AND f.trade_day = u.trade_day AND NOT f.busted
+    """)
+)
+
+
 def _book() -> Statement:
     columns = [name for name, _, _ in LEDGER_CHANGES]
     kinds = {name: "text" if kind == "jsontext" else kind for name, kind, _ in LEDGER_CHANGES}
@@ -418,14 +431,20 @@ def _book() -> Statement:
                     CAST(:f_filled_ats AS timestamptz[]))
                  AS f (order_id, seq, chunk, broker_order_id, trade_id, trade_day, quantity, price, filled_at)
         JOIN changed USING (order_id, seq) JOIN numbered n USING (order_id)
-        ON CONFLICT (exchange, broker_order_id, trade_id, trade_day) DO UPDATE SET busted = false
+        -- A trade that was taken back is told again: it counts anew, and last.
+        ON CONFLICT (exchange, broker_order_id, trade_id, trade_day) DO UPDATE
+            SET busted = false, entry = DEFAULT, order_id = excluded.order_id, seq = excluded.seq,
+                chunk = excluded.chunk, quantity = excluded.quantity, price = excluded.price,
+                filled_at = excluded.filled_at
     ),
     busted AS (
         UPDATE fills f SET busted = true
         FROM unnest(CAST(:b_order_ids AS text[]), CAST(:b_seqs AS smallint[]), CAST(:b_chunks AS smallint[]),
-                    CAST(:b_trade_ids AS text[])) AS b (order_id, seq, chunk, trade_id)
+                    CAST(:b_trade_ids AS text[]), CAST(:b_trade_days AS date[]))
+                 AS b (order_id, seq, chunk, trade_id, trade_day)
         JOIN changed USING (order_id, seq)
         WHERE f.order_id = b.order_id AND f.seq = b.seq AND f.chunk = b.chunk AND f.trade_id = b.trade_id
+          AND f.trade_day = b.trade_day
     ),
     called AS (
         INSERT INTO broker_events (order_id, seq, chunk, broker, operation, began_at, duration_ms,

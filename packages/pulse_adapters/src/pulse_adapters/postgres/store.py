@@ -14,13 +14,13 @@ import asyncpg
 import msgspec
 
 from pulse_adapters.postgres import steps
-from pulse_adapters.postgres.booking import BookArguments, SliceState, advance
+from pulse_adapters.postgres.booking import BookArguments, SliceState, TradeOwners, advance
 from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.rows import Row, execution_of, fills_of, journal_entry_of, order_of, tally_of
 from pulse_adapters.postgres.statements import Statement
 from pulse_domain.errors import DuplicateOrderUniqueKey, StorageUnavailable, TradingHalted
 from pulse_domain.orders import events as ev
-from pulse_domain.orders.execution import Execution
+from pulse_domain.orders.execution import Execution, trading_day
 from pulse_domain.orders.ids import ClientId, OrderId, execution_id, execution_uuid
 from pulse_domain.orders.journal import ATTEMPTS_SPENT, CANCELLED_BEFORE_SPLIT, accepted_event
 from pulse_domain.orders.model import FINGERPRINT_VERSION, NewOrder, Order
@@ -66,12 +66,12 @@ class PostgresOrderStore:
                 known = await self._find(new)
                 if known is None:
                     raise
-                return _accepted(known, new)
+                return _accepted(known, new, replayed=known["order_id"] != new.order_id)
             if row is not None and row["stored"]:
                 return Accepted(order_id=new.order_id, order_unique_key=new.order_unique_key, replayed=False)
             known = await self._find(new)
             if known is not None:
-                return _accepted(known, new)
+                return _accepted(known, new, replayed=True)
             if row is not None and row["halted"]:
                 raise TradingHalted()
             # The insert lost against one that was then rolled back: try again.
@@ -158,25 +158,29 @@ class PostgresOrderStore:
         calls = [booking for booking in bookings if booking.call is not None]
         for _ in range(_BOOK_TRIES):
             states = await self._states(list(waiting))
+            owners = await self._trade_owners([bookings[i] for indices in waiting.values() for i in indices])
             arguments = BookArguments(calls)
             swapped: dict[_SliceKey, SliceState] = {}
+            journal: list[int] = []
             for key, indices in list(waiting.items()):
                 state = states.get(key)
                 if state is None:
                     del waiting[key]
                     continue
-                after, booked, happened = advance(state, [bookings[i] for i in indices])
-                for index, result in zip(indices, booked, strict=True):
-                    results[index] = result
-                if not happened:
+                after, booked = advance(state, [bookings[i] for i in indices], owners)
+                for index, answer in zip(indices, booked, strict=True):
+                    results[index] = answer
+                applied = [i for i in indices if results[i].result is BookResult.APPLIED]
+                if not applied:
                     # Nothing to write, but a guess may be wrong: only what was read can say so.
-                    if key in self._remembered:
-                        del self._remembered[key]
-                        continue
-                    del waiting[key]
+                    if self._remembered.pop(key, None) is None:
+                        del waiting[key]
                     continue
-                arguments.add(state, after, happened)
+                arguments.add(state, after, [bookings[i] for i in applied])
+                journal += applied
                 swapped[key] = after
+            for index in sorted(journal):
+                arguments.add_event(bookings[index])
             if not arguments.empty:
                 rows = await self._db.fetch(steps.BOOK.sql, steps.BOOK.args(**arguments.arrays))
                 calls = []
@@ -201,6 +205,25 @@ class PostgresOrderStore:
             for state in _group(rows):
                 states[state.order_id, state.seq] = state
         return states
+
+    async def _trade_owners(self, bookings: Sequence[Booking]) -> TradeOwners:
+        trades = [(b.order_id, b.event.fill) for b in bookings if isinstance(b.event, ev.ExecutionFilled)]
+        if not trades:
+            return {}
+        args = steps.TRADE_OWNERS.args(
+            order_ids=[order_id for order_id, _ in trades],
+            broker_order_ids=[fill.broker_order_id for _, fill in trades],
+            trade_ids=[fill.trade_id for _, fill in trades],
+            trade_days=[trading_day(fill.at) for _, fill in trades],
+        )
+        return {
+            (row["broker_order_id"], row["trade_id"], row["trade_day"]): (
+                OrderId(row["order_id"]),
+                row["seq"],
+                row["chunk"],
+            )
+            for row in await self._db.fetch(steps.TRADE_OWNERS.sql, args)
+        }
 
     def _remember(self, state: SliceState) -> None:
         key = (state.order_id, state.seq)
@@ -290,14 +313,14 @@ class PostgresOrderStore:
         await self._db.fetchrow("SELECT 1", [])
 
 
-def _accepted(row: Row, new: NewOrder) -> Accepted:
+def _accepted(row: Row, new: NewOrder, *, replayed: bool) -> Accepted:
     # A resent webhook is known by its body; the order it made is the answer, whatever it normalises to.
     if new.body_digest is None and row["fingerprint"] != new.fingerprint:
         raise DuplicateOrderUniqueKey(row["order_id"])
     return Accepted(
         order_id=OrderId(row["order_id"]),
         order_unique_key=row["order_unique_key"],
-        replayed=row["order_id"] != new.order_id,
+        replayed=replayed,
     )
 
 

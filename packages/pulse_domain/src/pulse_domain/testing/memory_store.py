@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from pulse_domain.errors import DuplicateOrderUniqueKey, IllegalTransition, TradingHalted
 from pulse_domain.orders import events as ev
-from pulse_domain.orders.execution import Execution, apply
+from pulse_domain.orders.execution import Execution, apply, trading_day
 from pulse_domain.orders.ids import ClientId, OrderId
 from pulse_domain.orders.journal import (
     ATTEMPTS_SPENT,
@@ -245,6 +245,8 @@ class InMemoryOrderStore:
         if not 0 <= event.chunk < len(executions):
             return Booked(BookResult.NOT_FOUND)
         before = executions[event.chunk]
+        if isinstance(event, ev.ExecutionFilled) and self._is_anothers(event.fill, record, before):
+            return Booked(BookResult.REFUSED, before)
         try:
             if apply(before, event) is before:
                 return Booked(BookResult.UNCHANGED, before)
@@ -252,6 +254,19 @@ class InMemoryOrderStore:
         except IllegalTransition:
             return Booked(BookResult.REFUSED, before)
         return Booked(BookResult.APPLIED, record.slices[event.seq].executions[event.chunk])
+
+    def _is_anothers(self, fill: ev.Fill, record: _Record, ours: Execution) -> bool:
+        """Whether the trade is booked for another execution already."""
+        exchange, key = record.order.request.instrument.exchange, (fill.broker_order_id, fill.trade_id)
+        return any(
+            (known.broker_order_id, known.trade_id) == key
+            and trading_day(known.at) == trading_day(fill.at)
+            and other.execution_id != ours.execution_id
+            for stored in self._records.values()
+            if stored.order.request.instrument.exchange is exchange
+            for other in stored.executions()
+            for known in other.fills
+        )
 
     # --- halt
 

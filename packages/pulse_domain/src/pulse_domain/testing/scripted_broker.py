@@ -141,7 +141,8 @@ class ScriptedBroker:
         if ticket.order_type.has_trigger:
             self.edit(row.broker_order_id, status=BrokerOrderStatus.TRIGGER_PENDING)
         self._match(row.broker_order_id)
-        if ticket.validity is Validity.IOC and self._is_open(row.broker_order_id) and self._prices:
+        priced = ticket.instrument in self._prices
+        if ticket.validity is Validity.IOC and priced and self._is_open(row.broker_order_id):
             self.edit(row.broker_order_id, status=BrokerOrderStatus.CANCELLED)
         return row.broker_order_id
 
@@ -255,10 +256,12 @@ class ScriptedBroker:
         self.tickets.append(ticket)
         outcome = await self._begin(self._place, timeout_s)
         self.sent.append(ticket)
+        broker_order_id = None
         if _has_effect(outcome):
             _check_terms(ticket)
             broker_order_id = self.arrive(ticket)
         _answer(outcome)
+        assert broker_order_id is not None, "what is answered with an id has arrived"
         return broker_order_id
 
     async def cancel(self, broker_order_id: BrokerOrderId, *, timeout_s: float) -> None:

@@ -1,0 +1,59 @@
+"""Real servers for every level that wants them: started once, on first use, from the wheels.
+
+DATABASE_URL and REDIS_URL, where set, are used instead. The database is emptied before each test.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from pulse_adapters.embedded.postgres import EmbeddedPostgres
+from pulse_adapters.embedded.redis import EmbeddedRedis
+from pulse_adapters.postgres.migrate import migrate
+from pulse_adapters.postgres.pool import create_pool
+from pulse_adapters.postgres.tables import metadata
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """A Postgres without a schema of ours."""
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        yield given
+        return
+    with EmbeddedPostgres.start(None, durable=False) as server:
+        yield server.dsn
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    given = os.environ.get("REDIS_URL")
+    if given:
+        yield given
+        return
+    with EmbeddedRedis.start() as server:
+        yield server.url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def migrated_dsn(postgres_dsn: str) -> str:
+    await migrate(postgres_dsn)
+    return postgres_dsn
+
+
+@pytest_asyncio.fixture(scope="session")
+async def session_pool(migrated_dsn: str) -> AsyncIterator[asyncpg.Pool]:
+    pool = await create_pool(migrated_dsn)
+    yield pool
+    await pool.close()
+
+
+@pytest_asyncio.fixture
+async def database(session_pool: asyncpg.Pool) -> asyncpg.Pool:
+    """A pool on empty tables."""
+    tables = ", ".join(table.name for table in metadata.sorted_tables)
+    await session_pool.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+    return session_pool
