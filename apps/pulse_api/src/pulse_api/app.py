@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from litestar import Litestar, Router
-from litestar.connection import ASGIConnection
+from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from pulse_api.bootstrap import Ports, Services, limits_of, open_ports, services
@@ -29,8 +27,9 @@ def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = ope
     """The framework's app, without the wrapper that `create_app` puts around it."""
     expected = f"Bearer {settings.service_token}".encode()
 
-    def require_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        given = connection.headers.get("authorization", "").encode()
+    # Not a guard: Litestar runs those in a thread and copies the route's handler for each request.
+    async def require_token(request: Request[Any, Any, Any]) -> None:
+        given = request.headers.get("authorization", "").encode()
         if not hmac.compare_digest(given, expected):
             raise ServiceError("UNAUTHORIZED", "a valid service token is required")
 
@@ -50,7 +49,7 @@ def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = ope
     internal = Router(
         "/internal",
         route_handlers=[orders.router, trading.router, operations.hello, operations.metrics_page],
-        guards=[require_token],
+        before_request=require_token,
     )
     app = Litestar(
         route_handlers=[internal, operations.health, operations.ready, operations.openapi_json],

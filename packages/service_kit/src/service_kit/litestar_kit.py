@@ -11,6 +11,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import (
     HTTPException,
+    InternalServerException,
     MethodNotAllowedException,
     NotFoundException,
     ValidationException,
@@ -117,6 +118,9 @@ def exception_handler(
 
 def _framework_error(error: Exception) -> tuple[int, ServiceError]:
     match error:
+        case InternalServerException() if "disconnected" in error.detail:
+            # Nobody will read the answer; it is no fault of ours.
+            return 400, ServiceError("INVALID_REQUEST", "the request was cut off")
         case NotFoundException():
             return 404, ServiceError("NOT_FOUND", "there is no such route")
         case MethodNotAllowedException():

@@ -53,47 +53,65 @@ _ORDER_VALUES = {
 }
 
 
-def _accept(sighting: str) -> Statement:
-    names = ", ".join(_ORDER_VALUES)
-    values = ", ".join(f"CAST(:{name} AS {kind})" for name, kind in _ORDER_VALUES.items())
-    return Statement(
-        text(f"""
-        WITH at AS (SELECT clock_timestamp() AS now),
-        gate AS (
-            SELECT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false) AS halted
-        ){sighting},
-        stored AS (
-            INSERT INTO orders ({names}, starts_at, ends_at, created_at, order_queue_status, last_seq)
-            SELECT {values},
-                   coalesce(CAST(:start_at AS timestamptz), now),
-                   coalesce(CAST(:start_at AS timestamptz), now)
-                       + make_interval(mins => coalesce(CAST(:duration_minutes AS int), 0)),
-                   now, 'PENDING', 1
-            FROM at, gate {", sighting" if sighting else ""} WHERE NOT halted
-            ON CONFLICT (client_id, order_unique_key) DO NOTHING
-            RETURNING order_id, created_at
-        ),
-        journal AS (
-            INSERT INTO order_events (order_id, seq, at, kind, data)
-            SELECT order_id, 1, created_at, 'order_accepted', CAST(:event AS jsonb) FROM stored
-        )
-        SELECT halted, EXISTS (SELECT FROM stored) AS stored FROM gate
-        """)  # noqa: S608  # column names of our own table
+_NAMES = ", ".join(_ORDER_VALUES)
+_ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _ORDER_VALUES.items())
+_ONE_ROW = ", ".join(f"CAST(:{name} AS {kind}) AS {name}" for name, kind in _ORDER_VALUES.items())
+_STORED = f"""
+    INSERT INTO orders ({_NAMES}, starts_at, ends_at, created_at, order_queue_status, last_seq)
+    SELECT {_NAMES}, coalesce(start_at, now),
+           coalesce(start_at, now) + make_interval(mins => coalesce(duration_minutes, 0)), now, 'PENDING', 1
+"""
+_GATE = """
+    at AS (SELECT clock_timestamp() AS now),
+    gate AS (SELECT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false) AS halted)
+"""
+
+# Any number of orders in one statement: one round trip and one commit for all that came together.
+ACCEPT = Statement(
+    text(f"""
+    WITH {_GATE},
+    stored AS (
+        {_STORED}
+        FROM at, gate, unnest({_ARRAYS}) AS u ({_NAMES})
+        WHERE NOT halted
+        ON CONFLICT (client_id, order_unique_key) DO NOTHING
+        RETURNING order_id, created_at
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT order_id, 1, created_at, 'order_accepted', CAST(e.event AS jsonb)
+        FROM stored JOIN unnest(CAST(:order_id AS text[]), CAST(:event AS text[])) AS e (order_id, event)
+                    USING (order_id)
     )
-
-
-ACCEPT = _accept("")
-ACCEPT_SIGHTED = _accept(
-    """,
-        sighting AS (
-            INSERT INTO webhook_sightings AS s (client_id, body_digest, order_id, first_seen_at)
-            SELECT CAST(:client_id AS text), CAST(:body_digest AS text), CAST(:order_id AS text), now
-            FROM at, gate WHERE NOT halted
-            ON CONFLICT (client_id, body_digest) DO UPDATE
-                SET order_id = excluded.order_id, first_seen_at = excluded.first_seen_at
-                WHERE s.first_seen_at < excluded.first_seen_at - make_interval(secs => :replay_window_s)
-            RETURNING 1
-        )"""
+    SELECT halted, ARRAY(SELECT order_id FROM stored) AS stored FROM gate
+    """)  # noqa: S608  # column names of our own table
+)
+# One order that is known by its sender and body; stored only where that is the first sight.
+ACCEPT_SIGHTED = Statement(
+    text(f"""
+    WITH {_GATE},
+    sighting AS (
+        INSERT INTO webhook_sightings AS s (client_id, body_digest, order_id, first_seen_at)
+        SELECT CAST(:client_id AS text), CAST(:body_digest AS text), CAST(:order_id AS text), now
+        FROM at, gate WHERE NOT halted
+        ON CONFLICT (client_id, body_digest) DO UPDATE
+            SET order_id = excluded.order_id, first_seen_at = excluded.first_seen_at
+            WHERE s.first_seen_at < excluded.first_seen_at - make_interval(secs => :replay_window_s)
+        RETURNING 1
+    ),
+    stored AS (
+        {_STORED}
+        FROM at, sighting,
+             (SELECT {_ONE_ROW}) u
+        ON CONFLICT (client_id, order_unique_key) DO NOTHING
+        RETURNING order_id, created_at
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT order_id, 1, created_at, 'order_accepted', CAST(:event AS jsonb) FROM stored
+    )
+    SELECT halted, ARRAY(SELECT order_id FROM stored) AS stored FROM gate
+    """)  # noqa: S608  # column names of our own table
 )
 
 FIND_BY_KEY = Statement(

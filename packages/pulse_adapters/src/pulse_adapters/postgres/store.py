@@ -15,15 +15,15 @@ import msgspec
 
 from pulse_adapters.postgres import steps
 from pulse_adapters.postgres.booking import BookArguments, SliceState, TradeOwners, advance
+from pulse_adapters.postgres.inserts import OrderInserts, order_values
 from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.rows import Row, execution_of, fills_of, journal_entry_of, order_of, tally_of
-from pulse_adapters.postgres.statements import Statement
 from pulse_domain.errors import DuplicateOrderUniqueKey, StorageUnavailable, TradingHalted
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.execution import Execution, trading_day
 from pulse_domain.orders.ids import ClientId, OrderId, execution_id, execution_uuid
 from pulse_domain.orders.journal import ATTEMPTS_SPENT, CANCELLED_BEFORE_SPLIT, accepted_event
-from pulse_domain.orders.model import FINGERPRINT_VERSION, NewOrder, Order
+from pulse_domain.orders.model import NewOrder, Order
 from pulse_domain.orders.slices import Slice
 from pulse_domain.orders.summary import summarise
 from pulse_domain.ports.order_store import (
@@ -51,31 +51,44 @@ _SKIPPED = ev.OrderSkipped(reason=CANCELLED_BEFORE_SPLIT)
 class PostgresOrderStore:
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._inserts = OrderInserts(database)
         # What this process last saw of slices at work. A guess only: the version check decides.
         self._remembered: OrderedDict[_SliceKey, SliceState] = OrderedDict()
 
     # --- acceptance
 
     async def accept(self, new: NewOrder) -> Accepted:
-        statement, args = _accept_args(new)
         for _ in range(3):
             try:
-                row = await self._db.fetchrow(statement.sql, args)
+                stored, halted = await self._insert(new)
             except StorageUnavailable:
                 # The commit may have happened: only the row itself can tell.
                 known = await self._find(new)
                 if known is None:
                     raise
                 return _accepted(known, new, replayed=known["order_id"] != new.order_id)
-            if row is not None and row["stored"]:
+            if stored:
                 return Accepted(order_id=new.order_id, order_unique_key=new.order_unique_key, replayed=False)
             known = await self._find(new)
             if known is not None:
                 return _accepted(known, new, replayed=True)
-            if row is not None and row["halted"]:
+            if halted:
                 raise TradingHalted()
             # The insert lost against one that was then rolled back: try again.
         raise StorageUnavailable("the order could not be stored; send the same request again")
+
+    async def _insert(self, new: NewOrder) -> tuple[bool, bool]:
+        """Try to store the order; whether it was, and whether trading is halted."""
+        if new.body_digest is None:
+            return await self._inserts.add(new)
+        values = order_values(new) | {
+            "event": accepted_event(new),
+            "body_digest": new.body_digest,
+            "replay_window_s": new.replay_window_s,
+        }
+        row = await self._db.fetchrow(steps.ACCEPT_SIGHTED.sql, steps.ACCEPT_SIGHTED.args(**values))
+        assert row is not None, "the statement always gives one row"
+        return bool(row["stored"]), row["halted"]
 
     async def _find(self, new: NewOrder) -> Row | None:
         if new.body_digest is not None:
@@ -322,42 +335,6 @@ def _accepted(row: Row, new: NewOrder, *, replayed: bool) -> Accepted:
         order_unique_key=row["order_unique_key"],
         replayed=replayed,
     )
-
-
-def _accept_args(new: NewOrder) -> tuple[Statement, list[Any]]:
-    request, terms, split = new.request, new.terms, new.request.split_config
-    values = {
-        "order_id": new.order_id,
-        "client_id": new.client_id,
-        "order_unique_key": new.order_unique_key,
-        "fingerprint": new.fingerprint,
-        "fingerprint_version": FINGERPRINT_VERSION,
-        "instrument": str(request.instrument),
-        "side": request.side,
-        "total_quantity": request.total_quantity,
-        "order_type": request.order_type,
-        "limit_price": request.limit_price,
-        "trigger_price": request.trigger_price,
-        "product": request.product,
-        "validity": request.validity,
-        "strategy_tag": request.strategy_tag,
-        "num_splits": split.num_splits if split else None,
-        "duration_minutes": split.duration_minutes if split else None,
-        "randomize": split.randomize if split else None,
-        "start_at": request.start_at,
-        "lot_size": terms.lot_size,
-        "tick_size": terms.tick_size,
-        "freeze_quantity": terms.freeze_quantity,
-        "units_per_broker_quantity": terms.units_per_broker_quantity,
-        "source": new.source,
-        "request_id": new.request_id,
-        "trace_id": new.trace_id,
-        "event": accepted_event(new),
-    }
-    if new.body_digest is None:
-        return steps.ACCEPT, steps.ACCEPT.args(**values)
-    values |= {"body_digest": new.body_digest, "replay_window_s": new.replay_window_s}
-    return steps.ACCEPT_SIGHTED, steps.ACCEPT_SIGHTED.args(**values)
 
 
 def _split_args(order_id: OrderId, plan: ev.SplitSaved) -> list[Any]:

@@ -40,11 +40,12 @@ class VirtualOrderBook:
     def new_id(self, now: datetime) -> BrokerOrderId:
         """YYMMDD and nine digits that grow over the day, also when the exchange starts again within it."""
         ist = now + _IST
-        midnight = ist.replace(hour=0, minute=0, second=0, microsecond=0)
-        number = int((ist - midnight).total_seconds() * _IDS_PER_SECOND)
         day, last = self._last_id
         if day == ist.date():
-            number = max(number, last + 1)
+            number = last + 1
+        else:
+            midnight = ist.replace(hour=0, minute=0, second=0, microsecond=0)
+            number = int((ist - midnight).total_seconds() * _IDS_PER_SECOND)
         self._last_id = (ist.date(), number)
         return BrokerOrderId(f"{ist:%y%m%d}{number:09d}")
 
