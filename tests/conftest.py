@@ -16,6 +16,9 @@ from pulse_adapters.postgres.migrate import migrate
 from pulse_adapters.postgres.pool import create_pool
 from pulse_adapters.postgres.tables import metadata
 
+# The contract suites are shipped with the domain; their asserts should speak as those of tests do.
+pytest.register_assert_rewrite("pulse_domain.testing.contracts", "service_kit.testing")
+
 
 @pytest.fixture(scope="session")
 def postgres_dsn() -> Iterator[str]:

@@ -9,7 +9,6 @@ import asyncio
 import time
 
 import asyncpg
-from tests.benchmarks.report import median, report
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded.postgres import EmbeddedPostgres
@@ -22,6 +21,7 @@ from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.orders.ids import ClientId, OrderId
 from pulse_domain.orders.model import NewOrder, OrderRequest, Side, Source, SplitConfig
 from pulse_domain.use_cases.split import SplitOrders, SplitSettings, plan_of
+from tests.benchmarks.report import median, report
 
 SLICES, ORDERS, ROUNDS = 100, 100, 9
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from tests.unit.virtual.fixed_market import FixedMarket
 
 from pulse_adapters.feeds.recordings import FeedFile
 from pulse_adapters.feeds.replay import ReplayFeed
@@ -22,6 +21,7 @@ from pulse_domain.testing.contracts.broker import BrokerContract
 from pulse_domain.testing.contracts.instrument_master import InstrumentMasterContract
 from pulse_domain.testing.contracts.market_data import MarketDataContract
 from pulse_domain.testing.fake_clock import FakeClock, settle
+from tests.unit.virtual.fixed_market import FixedMarket
 
 NIFTY = Instrument.parse("NFO:NIFTY26NOVFUT")
 RELIANCE = Instrument.parse("NSE:RELIANCE")

@@ -12,7 +12,7 @@ from pulse_adapters.postgres.pool import Database, create_pool
 from pulse_adapters.postgres.store import PostgresOrderStore
 from pulse_background.background import BackgroundPorts
 from pulse_background.settings import Settings
-from pulse_background.virtual import open_exchange
+from pulse_background.virtual import open_market
 from service_kit import Metrics
 
 _LATENESS_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60)
@@ -29,10 +29,10 @@ async def open_ports(settings: Settings, metrics: Metrics) -> AsyncIterator[Back
     )
     pool = await create_pool(settings.database_url, size=settings.database_pool_size)
     try:
-        async with open_exchange(settings.market_feed, settings.feed_speed, clock) as exchange:
+        async with open_market(settings.market_feed, settings.feed_speed, clock) as market:
             yield BackgroundPorts(
                 store=PostgresOrderStore(Database(pool)),
-                broker=exchange,
+                broker=market.exchange,
                 clock=clock,
                 leadership=PostgresLeadership(settings.database_url),
                 executor_id=RandomIds(clock).executor_id(),

@@ -6,24 +6,33 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
+from msgspec import Struct
+
+from pulse_adapters.feeds.replay import ReplayFeed
 from pulse_adapters.feeds.spec import open_feed, parse_feed
+from pulse_adapters.feeds.synthetic import SyntheticFeed
 from pulse_adapters.virtual.exchange import VirtualExchange
 from pulse_domain.ports.clock import Clock
 
 
+class VirtualMarket(Struct, frozen=True):
+    exchange: VirtualExchange
+    feed: SyntheticFeed | ReplayFeed
+
+
 @asynccontextmanager
-async def open_exchange(feed: str, speed: float, clock: Clock) -> AsyncIterator[VirtualExchange]:
+async def open_market(feed: str, speed: float, clock: Clock) -> AsyncIterator[VirtualMarket]:
     """Run an exchange; its book lives and ends with the process.
 
     Raises:
         FeedSpecError, FeedFileError: the feed cannot be played.
     """
-    market = await asyncio.to_thread(open_feed, parse_feed(feed), clock, speed=speed)
+    prices = await asyncio.to_thread(open_feed, parse_feed(feed), clock, speed=speed)
     # Only latencies are drawn from it.
-    exchange = VirtualExchange(market, clock, Random(secrets.randbits(64)))  # noqa: S311
+    exchange = VirtualExchange(prices, clock, Random(secrets.randbits(64)))  # noqa: S311
     matching = asyncio.create_task(exchange.run(), name="virtual-exchange")
     try:
-        yield exchange
+        yield VirtualMarket(exchange, prices)
     finally:
         matching.cancel()
         await asyncio.gather(matching, return_exceptions=True)

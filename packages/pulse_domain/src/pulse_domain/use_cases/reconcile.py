@@ -32,7 +32,8 @@ class ReconcileSettings(Struct, frozen=True, kw_only=True):
 
 
 class ReconcileReport(Struct, frozen=True, kw_only=True):
-    """look_alikes: executions that stay unknown because an unowned row could be theirs."""
+    """complete: as the broker says of its read; whether it proves an absence is another matter.
+    look_alikes: executions that stay unknown because an unowned row could be theirs."""
 
     facts: FactsReport
     complete: bool
@@ -69,8 +70,8 @@ class Reconcile:
         unknown = await self._store.select(Selection.UNKNOWN, limit=self._settings.batch_size)
         if not unknown:
             return ReconcileReport(facts=facts, complete=read.complete)
-        complete = read.complete and await self._holds_all_known(read)
-        return await self._resolve(unknown, read, complete, facts)
+        proves_absence = read.complete and await self._holds_all_known(read)
+        return await self._resolve(unknown, read, proves_absence, facts)
 
     async def _holds_all_known(self, read: BookRead) -> bool:
         # A book of another day, or one cut short without saying so, lacks orders that we know of.
@@ -79,7 +80,7 @@ class Reconcile:
         return known <= {row.broker_order_id for row in read.orders}
 
     async def _resolve(
-        self, unknown: list[Tracked], read: BookRead, complete: bool, facts: FactsReport
+        self, unknown: list[Tracked], read: BookRead, proves_absence: bool, facts: FactsReport
     ) -> ReconcileReport:
         present = {tag for row in read.orders for tag in row.tags}
         bookings: list[Booking] = []
@@ -95,7 +96,7 @@ class Reconcile:
             disguised = _look_alike(tracked.order, execution, read, self._facts)
             if disguised:
                 names["look_alikes"].append(execution.execution_id)
-            if complete and not disguised and self._settled(execution, read.began_at):
+            if proves_absence and not disguised and self._settled(execution, read.began_at):
                 event, verdict = self._absent(execution, read.began_at)
             elif self._hopeless(execution):
                 event, verdict = _unresolved(execution), "unresolved"
@@ -107,7 +108,7 @@ class Reconcile:
         if bookings:
             await self._store.book(bookings)
         return ReconcileReport(
-            facts=facts, complete=complete, **{name: tuple(ids) for name, ids in names.items()}
+            facts=facts, complete=read.complete, **{name: tuple(ids) for name, ids in names.items()}
         )
 
     def _settled(self, execution: Execution, read_began_at: datetime) -> bool:

@@ -1,0 +1,5 @@
+import sys
+
+from gapi.server import main
+
+sys.exit(main())

@@ -1,0 +1,199 @@
+"""The hop to Pulse.
+
+Pulse closes a connection that was idle for 75 s; the pool here drops it after 15 s, so that it is this side
+which closes first, and a request does not meet a connection that is about to end. Where that happens all the
+same (Pulse was restarted, a box in between forgot the connection), the request is sent once more, on a
+connection of its own. That is safe for every request there is: an order has its key or digest, and
+cancelling, halting and resuming twice is doing it once. An order that did get through at first is then
+answered as a replay.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from service_kit import REQUEST_ID_HEADER, TRACE_ID_HEADER, ServiceError, trace
+
+KEEP_ALIVE_S = 15
+# Pulse sends a comment on a quiet stream far more often: silence for this long means that it is gone.
+STREAM_SILENCE_S = 60
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+log = structlog.get_logger(__name__)
+
+
+class Answer(NamedTuple):
+    """`headers` as in ASGI: raw pairs, the names in lower case."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Stream(NamedTuple):
+    """An answer whose body is still to come; `chunks` just ends where the connection breaks."""
+
+    status: int
+    headers: Headers
+    chunks: AsyncIterator[bytes]
+
+
+class PulseClient(Protocol):
+    """What this app needs of a client. The service token and the current ids go with every request.
+
+    Where Pulse does not answer in time, ServiceError UPSTREAM_UNAVAILABLE is raised.
+    """
+
+    async def open(self) -> None:
+        """Get ready, in the running loop."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Wait for the whole answer. `path` is percent-encoded and may carry a query."""
+
+    def stream(self, path: str, *, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Stream]:
+        """Get an answer in chunks, no faster than they are taken; leaving the block closes the connection."""
+
+
+class AiohttpClient:
+    """url: `http://host:port`, or `unix:/path/to.sock`. connections: the most that are open for requests."""
+
+    def __init__(self, url: str, token: str, *, timeout_s: float, connections: int) -> None:
+        self._socket = url.removeprefix("unix:") if url.startswith("unix:") else None
+        base = "http://pulse" if self._socket else url
+        self._url = lru_cache(1024)(lambda path: URL(base + path, encoded=True))
+        self._token = token
+        self._timeout_s = timeout_s
+        self._connections = connections
+        self._pooled: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        self._pooled = self._session(limit=self._connections, keepalive_timeout=KEEP_ALIVE_S)
+        # Second attempts, and streams: those last for hours and must not use up the pool.
+        self._fresh = self._session(limit=0, force_close=True)
+
+    async def close(self) -> None:
+        for session in (self._pooled, self._fresh):
+            if session is not None:
+                await session.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        timeout_s: float | None = None,
+    ) -> Answer:
+        sent = _with_ids(headers)
+        try:
+            # One limit for everything: waiting for a connection, both attempts, reading the answer.
+            async with asyncio.timeout(timeout_s or self._timeout_s):
+                try:
+                    return await self._send(self._pooled, method, path, sent, body)
+                except aiohttp.ClientConnectorError:
+                    raise
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError):
+                    return await self._send(self._fresh, method, path, sent, body)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise _unavailable(error) from error
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession | None,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+    ) -> Answer:
+        assert session is not None, "the client is not open"
+        async with session.request(
+            method, self._url(path), headers=headers, data=body or None, allow_redirects=False
+        ) as response:
+            return Answer(response.status, _lower(response.raw_headers), await response.read())
+
+    @asynccontextmanager
+    async def stream(self, path: str, *, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
+        assert self._fresh is not None, "the client is not open"
+        opening = self._fresh.get(
+            self._url(path), headers=_with_ids(headers), allow_redirects=False, timeout=_STREAM_TIMEOUT
+        )
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response = await opening
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise _unavailable(error) from error
+        try:
+            yield Stream(response.status, _lower(response.raw_headers), _chunks(response))
+        finally:
+            response.close()
+
+    def _session(
+        self, *, limit: int, force_close: bool = False, keepalive_timeout: float | None = None
+    ) -> aiohttp.ClientSession:
+        connector: aiohttp.BaseConnector
+        if self._socket:
+            connector = aiohttp.UnixConnector(
+                self._socket, limit=limit, force_close=force_close, keepalive_timeout=keepalive_timeout
+            )
+        else:
+            connector = aiohttp.TCPConnector(
+                limit=limit, force_close=force_close, keepalive_timeout=keepalive_timeout
+            )
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers={"Authorization": f"Bearer {self._token}"},
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=_NO_TIMEOUT,
+        )
+
+
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_read=STREAM_SILENCE_S)
+
+
+def _with_ids(headers: Mapping[str, str]) -> dict[str, str]:
+    ids = trace.current()
+    if ids is None:
+        return dict(headers)
+    return {**headers, REQUEST_ID_HEADER: ids.request_id, TRACE_ID_HEADER: ids.trace_id}
+
+
+def _lower(headers: Headers) -> Headers:
+    return [(name.lower(), value) for name, value in headers]
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (TimeoutError, aiohttp.ClientError) as error:
+        log.info("stream from the order service broke", reason=repr(error))
+
+
+def _unavailable(error: Exception) -> ServiceError:
+    log.warning("the order service does not answer", reason=repr(error))
+    return ServiceError(
+        "UPSTREAM_UNAVAILABLE", "the order service does not answer; send the same request again"
+    )

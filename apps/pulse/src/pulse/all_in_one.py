@@ -1,0 +1,241 @@
+"""Every part of Pulse in one process: gateway at `/`, order API at `/pulse`, workers, virtual exchange.
+
+The parts are the same as in separate processes and are put together the same way. The gateway still calls
+the order API over HTTP, through a Unix socket; they share one event loop and one connection pool.
+"""
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+import uvicorn
+from msgspec import Struct
+
+import gapi.app
+import gapi.settings
+import pulse_api.app
+import pulse_api.bootstrap
+import pulse_api.settings
+import pulse_background.settings
+from pulse.state import Secrets
+from pulse_adapters.clock import SystemClock
+from pulse_adapters.embedded import EmbeddedPostgres
+from pulse_adapters.ids import RandomIds
+from pulse_adapters.postgres.migrate import migrate
+from pulse_adapters.postgres.pool import Database, create_pool
+from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_adapters.queue.memory import InProcessQueue
+from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
+from pulse_background.background import Background, BackgroundPorts
+from pulse_background.scheduler import SoleProcess
+from pulse_background.virtual import open_market
+from pulse_domain.ports.work_queue import JobKind
+from service_kit import render
+
+log = structlog.get_logger(__name__)
+
+Asgi = Callable[[Any, Any, Any], Any]
+
+# What an alert without a split of its own becomes: small enough to be watched.
+DEMO_SPLIT = {"num_splits": 6, "duration_minutes": 1}
+_PULSE = "/pulse"
+
+
+class AllInOne(Struct, frozen=True, kw_only=True):
+    """app: to be served. failed: set where a worker loop ended by a fault; the process should end then."""
+
+    app: Asgi
+    failed: asyncio.Event
+
+
+@asynccontextmanager
+async def open_all(
+    environ: Mapping[str, str], secrets: Secrets, state_dir: Path, *, feed: str, feed_speed: float
+) -> AsyncIterator[AllInOne]:
+    """Start everything but the public port.
+
+    environ: the settings of every part; the addresses and secrets between the parts are filled in here.
+
+    Raises:
+        SettingsError of a part, FeedSpecError, FeedFileError, EmbeddedServerError: nothing is left running.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        # First what is wrong most often: settings and files, before a server is started.
+        draft = {**environ, "DATABASE_URL": environ.get("DATABASE_URL") or "postgresql://embedded"}
+        _background_settings(draft, feed, feed_speed)
+        market = await stack.enter_async_context(open_market(feed, feed_speed, clock))
+        dsn = environ.get("DATABASE_URL") or await _embedded_postgres(stack, state_dir)
+        environ = {**environ, "DATABASE_URL": dsn, "PULSE_SERVICE_TOKEN": secrets.service_token}
+        workers = _background_settings(environ, feed, feed_speed)
+        await migrate(dsn)
+        pool = await create_pool(dsn, size=workers.database_pool_size)
+        stack.push_async_callback(pool.close)
+        store, ids, queue = PostgresOrderStore(Database(pool)), RandomIds(clock), InProcessQueue()
+
+        background = Background(
+            BackgroundPorts(
+                store=store,
+                broker=market.exchange,
+                clock=clock,
+                leadership=SoleProcess(),
+                executor_id=ids.executor_id(),
+            ),
+            workers,
+        )
+        for kind in JobKind:
+            queue.listen(kind, lambda job: background.wake(job.kind))
+        failed = await stack.enter_async_context(_running(background))
+
+        ports = pulse_api.bootstrap.Ports(
+            store=store,
+            queue=queue,
+            master=VirtualInstrumentMaster(market.feed.tick_size),
+            clock=clock,
+            ids=ids,
+        )
+        order_api = pulse_api.app.create_app(
+            pulse_api.settings.read_settings(environ), lambda settings, metrics: _opened(ports)
+        )
+        socket_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulse-")))
+        address = await stack.enter_async_context(_served(order_api, socket_dir / "order-api.sock"))
+
+        gateway = gapi.app.create_app(_gateway_settings(environ, secrets, address))
+        yield AllInOne(app=_dispatch(gateway, order_api), failed=failed)
+
+
+def _background_settings(
+    environ: Mapping[str, str], feed: str, feed_speed: float
+) -> pulse_background.settings.Settings:
+    return pulse_background.settings.read_settings(
+        {**environ, "MARKET_FEED": feed, "FEED_SPEED": str(feed_speed)}
+    )
+
+
+def _gateway_settings(environ: Mapping[str, str], secrets: Secrets, address: Path) -> gapi.settings.Settings:
+    hook = {
+        "name": "demo",
+        "client_id": "demo",
+        "secret": secrets.webhook_secret,
+        "default_split": DEMO_SPLIT,
+    }
+    return gapi.settings.Settings.from_environ(
+        {
+            "GAPI_WEBHOOK_HOOKS": msgspec.json.encode([hook]).decode(),
+            **environ,
+            "PULSE_URL": f"unix:{address}",
+            "GAPI_JWT_SECRETS": secrets.jwt_secret,
+        }
+    )
+
+
+async def _embedded_postgres(stack: AsyncExitStack, state_dir: Path) -> str:
+    server = await asyncio.to_thread(EmbeddedPostgres.start, state_dir / "postgres", durable=True)
+    stack.push_async_callback(asyncio.to_thread, server.stop)
+    return server.dsn
+
+
+@asynccontextmanager
+async def _opened(ports: pulse_api.bootstrap.Ports) -> AsyncIterator[pulse_api.bootstrap.Ports]:
+    # They belong to the whole process, which closes them.
+    yield ports
+
+
+@asynccontextmanager
+async def _running(background: Background) -> AsyncIterator[asyncio.Event]:
+    stop, failed = asyncio.Event(), asyncio.Event()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a worker ended by a fault", exc_info=task.exception())
+            failed.set()
+
+    task = asyncio.create_task(background.run(stop), name="background")
+    task.add_done_callback(ended)
+    try:
+        yield failed
+    finally:
+        stop.set()
+        await asyncio.wait({task})
+
+
+@asynccontextmanager
+async def _served(app: Asgi, address: Path) -> AsyncIterator[Path]:
+    config = uvicorn.Config(
+        app,
+        uds=str(address),
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+    )
+    server = InnerServer(config)
+    task = await server.start()
+    if task.done():
+        raise RuntimeError("the order API did not start")
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        await task
+
+
+class InnerServer(uvicorn.Server):
+    """A server that leaves the process's signals to whoever runs it."""
+
+    async def start(self, listener: socket.socket | None = None) -> asyncio.Task[None]:
+        """Begin to serve; the task is done already where that failed."""
+        self._ready = asyncio.Event()
+        serving = asyncio.create_task(self.serve(sockets=None if listener is None else [listener]))
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        return serving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _dispatch(gateway: Asgi, order_api: Asgi) -> Asgi:
+    """The gateway at `/`, and for callers on this machine the order API at `/pulse`."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        path: str = scope.get("path", "")
+        if scope["type"] != "http" or not (path == _PULSE or path.startswith(_PULSE + "/")):
+            await gateway(scope, receive, send)
+        elif _is_loopback(scope.get("client")):
+            inner = path.removeprefix(_PULSE) or "/"
+            await order_api({**scope, "path": inner, "raw_path": inner.encode()}, receive, send)
+        else:
+            await _not_found(send)
+
+    return app
+
+
+def _is_loopback(client: tuple[str, int] | None) -> bool:
+    try:
+        return client is not None and ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
+async def _not_found(send: Any) -> None:
+    body = render("NOT_FOUND", "there is no such route")
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 404, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,158 @@
+"""The command `pulse`.
+
+Nothing of the services is imported until `pulse up` starts them. Whatever goes wrong ends as one line on
+stderr and one of the exit codes of `EXIT_CODES`.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from typer.main import get_command
+
+from pulse import orders, output
+from pulse.errors import BadInput, CommandError
+from pulse.options import UpOptions
+from pulse.state import load_secrets, state_folder
+from pulse.tokens import DEFAULT_CLIENT, DEFAULT_SCOPE, HOURS_MAX, make_token
+
+EXIT_CODES = """\
+Exit codes:
+  0    done
+  1    the service refused or failed: CODE: message
+  2    bad input on the command line, or bad settings
+  3    order watch: the order ended without being filled completely
+  130  interrupted with Ctrl-C
+  141  nobody reads the output any more
+"""
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+app = typer.Typer(
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+    rich_markup_mode="rich",
+)
+app.add_typer(orders.app, name="order")
+
+
+@app.callback(invoke_without_command=True)
+def pulse(context: typer.Context) -> None:
+    """Pulse splits an order over time and places every slice at its second, at most once."""
+    _help_without_command(context)
+
+
+@orders.app.callback(invoke_without_command=True)
+def order(context: typer.Context) -> None:
+    _help_without_command(context)
+
+
+@app.command()
+def token(
+    client: Annotated[str, typer.Option(help="The client's id.")] = DEFAULT_CLIENT,
+    scope: Annotated[
+        str, typer.Option(help="Of orders:read, orders:write and admin, separated by spaces.")
+    ] = DEFAULT_SCOPE,
+    hours: Annotated[float, typer.Option(max=HOURS_MAX, help="How long it is valid.")] = 12,
+    as_json: orders.AsJson = False,
+) -> None:
+    """Print a bearer token for the gateway of `pulse up`, signed with the secret of its state folder."""
+    if not hours > 0:
+        raise BadInput("--hours must be above 0")
+    folder = state_folder(os.environ)
+    secrets = load_secrets(folder)
+    if secrets is None:
+        raise BadInput(
+            f"there are no secrets in {folder}: start `pulse up`, or set PULSE_STATE_DIR to its folder"
+        )
+    expires_at = (datetime.now(UTC) + timedelta(hours=hours)).replace(microsecond=0)
+    signed = make_token(secrets.jwt_secret, client=client, scope=scope, expires_at=expires_at)
+    if as_json:
+        output.say_json({"token": signed, "client": client, "scope": scope, "expires_at": expires_at})
+    else:
+        output.say(signed)
+
+
+@app.command()
+def up(
+    feed: Annotated[str, typer.Option(help="What the virtual exchange trades on.")] = "synthetic",
+    feed_speed: Annotated[float, typer.Option(help="Market seconds per second.")] = 1.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="PULSE_STATE_DIR where not given, else the place the system has for it."),
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR or CRITICAL.")] = "WARNING",
+) -> int:
+    """Run the whole system in one process: gateway, order API, workers, Postgres and a virtual exchange."""
+    if not 0 < feed_speed < float("inf"):
+        raise BadInput("--feed-speed must be above 0")
+    if log_level.upper() not in _LOG_LEVELS:
+        raise BadInput(f"--log-level must be one of {', '.join(_LOG_LEVELS)}")
+    options = UpOptions(
+        feed=feed,
+        feed_speed=feed_speed,
+        port=port,
+        host=host,
+        state_dir=state_folder(os.environ) if state_dir is None else state_dir.absolute(),
+        log_level=log_level.upper(),
+    )
+    from pulse.up import up as run
+
+    return run(options)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and give its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # rather than fail in a small locale
+    try:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # What is still buffered must not be written at exit, or that fails again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except CommandError as error:
+        output.complain(str(error))
+        return error.exit_code
+    except typer.TyperException as error:  # wrong options and arguments
+        where = context.command_path if (context := getattr(error, "ctx", None)) else "pulse"
+        output.complain(f"{error.format_message().rstrip('.')}; see {where} --help")
+        return error.exit_code
+    except msgspec.ValidationError as error:
+        output.complain(f"UNEXPECTED_ANSWER: the gateway answered in another shape than expected: {error}")
+        return 1
+    except Exception as error:  # a fault of ours, or the disk is full
+        if os.environ.get("PULSE_DEBUG"):
+            raise
+        output.complain(f"INTERNAL_ERROR: {type(error).__name__}: {error}; PULSE_DEBUG=1 shows where")
+        return 1
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    command = get_command(app)
+    try:
+        with command.make_context("pulse", arguments) as context:
+            code = command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        if text := context.get_help():  # or it has printed it already
+            typer.echo(text)
+        raise typer.Exit(2)

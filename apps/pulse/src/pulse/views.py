@@ -1,0 +1,110 @@
+"""The part of the gateway's answers that is shown; `--json` passes them on whole."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+Json = dict[str, Any]
+
+
+class Quantities(Struct, frozen=True, kw_only=True):
+    total: int
+    filled: int
+    working: int
+    unknown: int
+    unsent: int
+    cancelled: int
+    failed: int
+    overfilled: int
+
+
+class Split(Struct, frozen=True, kw_only=True):
+    num_splits: int
+    duration_minutes: int
+    randomize: bool
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    order_id: str
+    order_unique_key: str
+    instrument: str
+    side: str
+    total_quantity: int
+    order_type: str
+    limit_price: Decimal | None
+    trigger_price: Decimal | None
+    product: str | None
+    validity: str
+    strategy_tag: str | None
+    split_config: Split | None
+    state: str
+    done: bool
+    quantities: Quantities
+    average_price: Decimal | None
+    order_queue_skip_reason: str | None
+    failure: str | None
+    created_at: datetime
+    starts_at: datetime
+    ends_at: datetime
+    cancel_requested_at: datetime | None
+
+    @property
+    def is_filled(self) -> bool:
+        return self.state == "FILLED"
+
+
+class Execution(Struct, frozen=True, kw_only=True):
+    status: str
+    filled_quantity: int
+    average_price: Decimal | None
+    reason_code: str | None
+    reason: str | None
+
+
+class Slice(Struct, frozen=True, kw_only=True):
+    seq: int
+    quantity: int
+    scheduled_at: datetime
+    stage: str
+    outcome: str | None
+    executions: tuple[Execution, ...]
+
+    @property
+    def filled_quantity(self) -> int:
+        return sum(execution.filled_quantity for execution in self.executions)
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """In rupees, over what is filled."""
+        filled = self.filled_quantity
+        values = (e.filled_quantity * (e.average_price or Decimal(0)) for e in self.executions)
+        return sum(values, Decimal(0)) / filled if filled else None
+
+    @property
+    def reasons(self) -> str:
+        """What the broker or Pulse said of those that went wrong, each once."""
+        said = (": ".join(filter(None, (e.reason_code, e.reason))) for e in self.executions)
+        return "; ".join(dict.fromkeys(filter(None, said)))
+
+
+class Slices(Struct, frozen=True, kw_only=True):
+    order_id: str
+    slices: tuple[Slice, ...]
+
+
+class Orders(Struct, frozen=True, kw_only=True):
+    orders: tuple[Order, ...]
+    next_cursor: str | None
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    order_id: str
+    order_unique_key: str
+
+
+class JournalRow(Struct, frozen=True, kw_only=True):
+    seq: int
+    at: datetime
+    event: Json
