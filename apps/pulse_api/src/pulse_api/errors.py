@@ -2,7 +2,6 @@
 
 from pulse_domain.errors import (
     CannotSplit,
-    DomainError,
     DuplicateOrderUniqueKey,
     InvalidInstrument,
     InvalidOrder,
@@ -47,7 +46,6 @@ _BY_CLASS: tuple[tuple[type[PulseError], int], ...] = (
     (InvalidInstrument, 400),
     (InvalidOrder, 400),
     (StorageRejected, 400),
-    (DomainError, 422),
     (StorageUnavailable, 503),
 )
 

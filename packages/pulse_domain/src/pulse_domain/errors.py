@@ -24,9 +24,10 @@ PulseError
     ├── StorageUnavailable      nothing is known of the step's effect; read again before acting
     ├── StorageRejected         the store refuses the value: trying again cannot help
     ├── MarketDataUnavailable
-    ├── BrokerRejected          a definite no: the order is not placed
-    ├── BrokerUnavailable       certainly not sent: trying again is safe
-    └── BrokerOutcomeUnknown    may be live: look for the tag, never send again blindly
+    └── BrokerError
+        ├── BrokerRejected          a definite no: the order is not placed
+        ├── BrokerUnavailable       certainly not sent: trying again is safe
+        └── BrokerOutcomeUnknown    may be live: look for the tag, never send again blindly
 """
 
 from typing import Any, ClassVar

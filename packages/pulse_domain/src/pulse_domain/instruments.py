@@ -65,3 +65,8 @@ class InstrumentTerms(Struct, frozen=True, kw_only=True):
     tick_size: Decimal = Decimal("0.05")
     freeze_quantity: int | None = None
     units_per_broker_quantity: int = 1
+
+    def __post_init__(self) -> None:
+        # Instrument files have rows of zeros (indices): nothing can be traded on such terms.
+        if self.lot_size < 1 or self.tick_size <= 0 or self.units_per_broker_quantity < 1:
+            raise InvalidInstrument("lot size and tick size of the instrument must be above 0")

@@ -52,6 +52,6 @@ async def metrics_page(metrics: NamedDependency[Metrics]) -> Response[bytes]:
     return Response(body, headers={"Content-Type": content_type})
 
 
-@get("/openapi.json", include_in_schema=False)
+@get("/openapi.json", tags=["operations"], summary="This API as OpenAPI 3.1")
 async def openapi_json(document: NamedDependency[dict[str, Any]]) -> dict[str, Any]:
     return document

@@ -151,24 +151,21 @@ class BookArguments:
 
     def _add_fills(self, old: Execution, new: Execution) -> None:
         # What the events come to, not each of them: a trade may be told and taken back in one batch.
-        same = 0
-        while same < min(len(old.fills), len(new.fills)) and old.fills[same] == new.fills[same]:
-            same += 1
         place = {"order_ids": new.order_id, "seqs": new.seq, "chunks": new.chunk}
-        for fill in new.fills[same:]:
-            self._append(
-                "f_",
-                **place,
-                broker_order_ids=fill.broker_order_id,
-                trade_ids=fill.trade_id,
-                trade_days=trading_day(fill.at),
-                quantities=fill.quantity,
-                prices=fill.price,
-                filled_ats=fill.at,
-            )
-        kept = {trade_key(fill) for fill in new.fills[same:]}
-        for fill in old.fills[same:]:
-            if trade_key(fill) not in kept:
+        for fill in new.fills:
+            if fill not in old.fills:
+                self._append(
+                    "f_",
+                    **place,
+                    broker_order_ids=fill.broker_order_id,
+                    trade_ids=fill.trade_id,
+                    trade_days=trading_day(fill.at),
+                    quantities=fill.quantity,
+                    prices=fill.price,
+                    filled_ats=fill.at,
+                )
+        for fill in old.fills:
+            if fill not in new.fills:
                 self._append("b_", **place, trade_ids=fill.trade_id, trade_days=trading_day(fill.at))
 
     def _add_call(self, booking: Booking) -> None:

@@ -1,6 +1,5 @@
 """Rows to domain values and back."""
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -72,7 +71,8 @@ def order_of(row: Row) -> Order:
     )
 
 
-def execution_of(row: Row, fills: Iterable[Fill] = ()) -> Execution:
+def execution_of(row: Row) -> Execution:
+    """Fills are read where the statement brings them; a claim has none."""
     replacement = row["pending_replace"]
     terminal = row["terminal"]
     return Execution(
@@ -93,7 +93,8 @@ def execution_of(row: Row, fills: Iterable[Fill] = ()) -> Execution:
         last_absence_at=row["last_absence_at"],
         broker_order_id=row["exchange_id"],
         trigger_pending=row["trigger_pending"],
-        fills=tuple(fills),
+        fills=_fills(row.get("fills")),
+        busted=tuple(row["busted"]),
         provisional_quantity=row["provisional_quantity"],
         provisional_price=row["provisional_price"],
         cancel_requested=row["cancel_requested"],
@@ -105,8 +106,7 @@ def execution_of(row: Row, fills: Iterable[Fill] = ()) -> Execution:
     )
 
 
-def fills_of(raw: list[dict[str, Any]] | None) -> tuple[Fill, ...]:
-    """Fills from the JSON that a statement aggregates them into."""
+def _fills(raw: list[dict[str, Any]] | None) -> tuple[Fill, ...]:
     return msgspec.convert(raw, tuple[Fill, ...], strict=False) if raw else ()
 
 
@@ -124,12 +124,14 @@ def tally_of(group: dict[str, Any]) -> Tally:
         quantity=group["quantity"],
         filled_quantity=group["filled"],
         filled_value=Decimal(group["value"]),
+        leaves_quantity=group["leaves"],
         overfilled_quantity=group["overfilled"],
         final=group["final"],
     )
 
 
-# The columns that an event can change, with their Postgres array types, and how to read them off.
+# The columns that an event can change, with their types, and how to read them off. A `json` or `texts`
+# column travels as JSON text, as arrays of arrays do not.
 LEDGER_CHANGES: tuple[tuple[str, str, Any], ...] = (
     ("phase", "text", lambda e: e.phase.value),
     ("execution_status", "text", lambda e: e.status.value),
@@ -147,11 +149,12 @@ LEDGER_CHANGES: tuple[tuple[str, str, Any], ...] = (
     ("provisional_quantity", "int", lambda e: e.provisional_quantity),
     ("provisional_price", "numeric", lambda e: e.provisional_price),
     ("cancel_requested", "bool", lambda e: e.cancel_requested),
-    ("pending_replace", "jsontext", lambda e: _json(e.pending_replace)),
+    ("pending_replace", "json", lambda e: _json(e.pending_replace)),
     ("terminal", "text", lambda e: e.terminal.value if e.terminal else None),
     ("reason_code", "text", lambda e: e.reason_code),
     ("reason", "text", lambda e: e.reason),
-    ("flags", "jsontext", lambda e: _json(e.flags)),
+    ("flags", "texts", lambda e: _json(e.flags)),
+    ("busted", "texts", lambda e: _json(e.busted)),
 )
 
 

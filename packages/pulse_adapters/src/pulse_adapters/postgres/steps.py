@@ -17,7 +17,6 @@ from pulse_adapters.postgres.tables import (
     order_ledger,
     orders,
     trading_halts,
-    webhook_sightings,
 )
 from pulse_domain.ports.order_store import Selection
 
@@ -121,12 +120,12 @@ FIND_BY_KEY = Statement(
     )
 )
 FIND_SIGHTED = Statement(
-    select(orders.c.order_id, orders.c.order_unique_key, orders.c.fingerprint)
-    .join(webhook_sightings, webhook_sightings.c.order_id == orders.c.order_id)
-    .where(
-        webhook_sightings.c.client_id == bindparam("client_id"),
-        webhook_sightings.c.body_digest == bindparam("body_digest"),
-    )
+    text("""
+    SELECT o.order_id, o.order_unique_key, o.fingerprint
+    FROM webhook_sightings s JOIN orders o USING (order_id)
+    WHERE s.client_id = :client_id AND s.body_digest = :body_digest
+      AND s.first_seen_at >= (SELECT clock_timestamp()) - make_interval(secs => :replay_window_s)
+    """)
 )
 
 REQUEST_CANCEL = Statement(
@@ -385,13 +384,13 @@ TRADE_OWNERS = Statement(
 
 def _book() -> Statement:
     columns = [name for name, _, _ in LEDGER_CHANGES]
-    kinds = {name: "text" if kind == "jsontext" else kind for name, kind, _ in LEDGER_CHANGES}
+    kinds = {name: "text" if kind in ("json", "texts") else kind for name, kind, _ in LEDGER_CHANGES}
     arrays = ", ".join(f"CAST(:l_{name} AS {kinds[name]}[])" for name in columns)
 
     def value(name: str, kind: str) -> str:
-        if name == "flags":
-            return "flags = ARRAY(SELECT jsonb_array_elements_text(CAST(c.flags AS jsonb)))"
-        return f"{name} = CAST(c.{name} AS jsonb)" if kind == "jsontext" else f"{name} = c.{name}"
+        if kind == "texts":
+            return f"{name} = ARRAY(SELECT jsonb_array_elements_text(CAST(c.{name} AS jsonb)))"
+        return f"{name} = CAST(c.{name} AS jsonb)" if kind == "json" else f"{name} = c.{name}"
 
     changes = ", ".join(value(name, kind) for name, kind, _ in LEDGER_CHANGES)
     return Statement(
@@ -449,11 +448,7 @@ def _book() -> Statement:
                     CAST(:f_filled_ats AS timestamptz[]))
                  AS f (order_id, seq, chunk, broker_order_id, trade_id, trade_day, quantity, price, filled_at)
         JOIN changed USING (order_id, seq) JOIN numbered n USING (order_id)
-        -- A trade that was taken back is told again: it counts anew, and last.
-        ON CONFLICT (exchange, broker_order_id, trade_id, trade_day) DO UPDATE
-            SET busted = false, entry = DEFAULT, order_id = excluded.order_id, seq = excluded.seq,
-                chunk = excluded.chunk, quantity = excluded.quantity, price = excluded.price,
-                filled_at = excluded.filled_at
+        ON CONFLICT (exchange, broker_order_id, trade_id, trade_day) DO NOTHING
     ),
     busted AS (
         UPDATE fills f SET busted = true
@@ -503,6 +498,8 @@ _TALLIES = """
         SELECT l.phase, l.execution_status AS status, l.terminal, count(*) AS count,
                sum(l.planned_quantity) AS planned, sum(l.quantity) AS quantity,
                sum(l.cumulative_quantity) AS filled,
+               sum(CASE WHEN l.terminal IS NULL THEN greatest(0, l.quantity - l.cumulative_quantity)
+                        ELSE 0 END) AS leaves,
                sum(greatest(0, l.cumulative_quantity - l.planned_quantity)) AS overfilled,
                sum(CASE WHEN l.provisional_quantity > booked.units AND l.provisional_price IS NOT NULL
                         THEN l.provisional_price * l.provisional_quantity ELSE booked.value END)::text AS value,
@@ -558,14 +555,17 @@ def _tracked(condition: str) -> Statement:
     )
 
 
-_OPEN = "(l.phase IN ('CLAIMED', 'UNKNOWN') OR (l.phase = 'LIVE' AND l.execution_status <> 'FILLED'))"
 SELECTIONS = {
     Selection.OVERDUE: _tracked("l.phase = 'PLANNED' AND l.expires_at <= (SELECT clock_timestamp())"),
     Selection.LEASE_EXPIRED: _tracked("l.phase = 'CLAIMED' AND l.lease_until <= (SELECT clock_timestamp())"),
     Selection.UNKNOWN: _tracked("l.phase = 'UNKNOWN'"),
     Selection.WORKING: _tracked("l.phase = 'LIVE' AND l.execution_status <> 'FILLED'"),
     Selection.TO_WITHDRAW: _tracked("l.phase = 'PLANNED' AND o.cancel_requested_at IS NOT NULL"),
-    Selection.TO_CANCEL: _tracked(f"{_OPEN} AND o.cancel_requested_at IS NOT NULL"),
+    Selection.TO_CANCEL: _tracked(
+        "((l.phase = 'LIVE' AND l.execution_status <> 'FILLED')"
+        " OR (l.phase IN ('CLAIMED', 'UNKNOWN') AND NOT l.cancel_requested))"
+        " AND o.cancel_requested_at IS NOT NULL"
+    ),
 }
 IN_FLIGHT = _tracked("l.phase = 'CLAIMED' AND l.lease_until > (SELECT clock_timestamp())")
 FIND_BY_TAGS = _tracked("l.tag = ANY(CAST(:tags AS text[]))")

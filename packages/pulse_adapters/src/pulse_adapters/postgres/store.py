@@ -17,13 +17,13 @@ from pulse_adapters.postgres import steps
 from pulse_adapters.postgres.booking import BookArguments, SliceState, TradeOwners, advance
 from pulse_adapters.postgres.inserts import OrderInserts, order_values
 from pulse_adapters.postgres.pool import Database
-from pulse_adapters.postgres.rows import Row, execution_of, fills_of, journal_entry_of, order_of, tally_of
+from pulse_adapters.postgres.rows import Row, execution_of, journal_entry_of, order_of, tally_of
 from pulse_domain.errors import DuplicateOrderUniqueKey, StorageUnavailable, TradingHalted
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.execution import Execution, trading_day
 from pulse_domain.orders.ids import ClientId, OrderId, execution_id, execution_uuid
 from pulse_domain.orders.journal import ATTEMPTS_SPENT, CANCELLED_BEFORE_SPLIT, accepted_event
-from pulse_domain.orders.model import NewOrder, Order
+from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order
 from pulse_domain.orders.slices import Slice
 from pulse_domain.orders.summary import summarise
 from pulse_domain.ports.order_store import (
@@ -84,7 +84,7 @@ class PostgresOrderStore:
         values = order_values(new) | {
             "event": accepted_event(new),
             "body_digest": new.body_digest,
-            "replay_window_s": new.replay_window_s,
+            "replay_window_s": REPLAY_WINDOW_S,
         }
         row = await self._db.fetchrow(steps.ACCEPT_SIGHTED.sql, steps.ACCEPT_SIGHTED.args(**values))
         assert row is not None, "the statement always gives one row"
@@ -92,9 +92,14 @@ class PostgresOrderStore:
 
     async def _find(self, new: NewOrder) -> Row | None:
         if new.body_digest is not None:
-            args = steps.FIND_SIGHTED.args(client_id=new.client_id, body_digest=new.body_digest)
-            return await self._db.fetchrow(steps.FIND_SIGHTED.sql, args)
+            return await self._find_by_body(new.client_id, new.body_digest)
         return await self._find_by_key(new.client_id, new.order_unique_key)
+
+    async def _find_by_body(self, client_id: str, body_digest: str) -> Row | None:
+        args = steps.FIND_SIGHTED.args(
+            client_id=client_id, body_digest=body_digest, replay_window_s=REPLAY_WINDOW_S
+        )
+        return await self._db.fetchrow(steps.FIND_SIGHTED.sql, args)
 
     async def _find_by_key(self, client_id: str, order_unique_key: str) -> Row | None:
         args = steps.FIND_BY_KEY.args(client_id=client_id, order_unique_key=order_unique_key)
@@ -103,6 +108,14 @@ class PostgresOrderStore:
     async def find_accepted(self, client_id: ClientId, order_unique_key: str) -> tuple[OrderId, str] | None:
         row = await self._find_by_key(client_id, order_unique_key)
         return None if row is None else (OrderId(row["order_id"]), row["fingerprint"])
+
+    async def find_sighted(self, client_id: ClientId, body_digest: str) -> Accepted | None:
+        row = await self._find_by_body(client_id, body_digest)
+        if row is None:
+            return None
+        return Accepted(
+            order_id=OrderId(row["order_id"]), order_unique_key=row["order_unique_key"], replayed=True
+        )
 
     async def request_cancel(self, order_id: OrderId, requested_by: str) -> CancelResult:
         args = steps.REQUEST_CANCEL.args(
@@ -378,14 +391,11 @@ def _group(rows: list[asyncpg.Record]) -> list[SliceState]:
     slices: dict[_SliceKey, list[Row]] = {}
     for row in rows:
         slices.setdefault((row["order_id"], row["seq"]), []).append(row)
-    return [
-        _state_of(parts[0], tuple(execution_of(row, fills_of(row["fills"])) for row in parts))
-        for parts in slices.values()
-    ]
+    return [_state_of(parts[0], tuple(execution_of(row) for row in parts)) for parts in slices.values()]
 
 
 def _tracked(row: Row) -> Tracked:
-    return Tracked(order=order_of(row), execution=execution_of(row, fills_of(row["fills"])))
+    return Tracked(order=order_of(row), execution=execution_of(row))
 
 
 def _view(row: Row) -> OrderView:

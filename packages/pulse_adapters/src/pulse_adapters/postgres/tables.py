@@ -174,6 +174,7 @@ order_ledger = Table(
     Column("reason_code", String),
     Column("reason", String),
     Column("flags", ARRAY(String), nullable=False, server_default="{}"),
+    Column("busted", ARRAY(String), nullable=False, server_default="{}"),
     Column("metadata", JSONB, nullable=False, server_default="{}"),
     UniqueConstraint("tag"),
     _one_of("execution_status", ExecutionStatus),

@@ -56,6 +56,8 @@ class VirtualExchange:
         self.faults = self._line.faults
         self._market = market
         self._clock = clock
+        # The book begins with the process: orders of an earlier one are not in it.
+        self._opened_at = clock.now()
         self._poll_interval_s = poll_interval_s
         self._engine = MatchingEngine(fill_on_touch=fill_on_touch)
         self._updates = Updates(updates_max)
@@ -154,8 +156,10 @@ class VirtualExchange:
         async with self._line.round_trip(Call.ORDER_BOOK) as fault:
             orders = self._book.read(self._clock.now())
             if isinstance(fault, Truncate):
-                return BookRead(orders=orders[:-1], began_at=began_at, complete=False)
-            return BookRead(orders=orders, began_at=began_at, complete=True)
+                return BookRead(
+                    orders=orders[:-1], began_at=began_at, covers_since=self._opened_at, complete=False
+                )
+            return BookRead(orders=orders, began_at=began_at, covers_since=self._opened_at, complete=True)
 
     async def trades(self, broker_order_id: BrokerOrderId) -> tuple[Fill, ...]:
         async with self._line.round_trip(Call.TRADES):

@@ -6,7 +6,7 @@ The figures are dated examples; a real broker's instrument file has the true one
 from collections.abc import Callable
 from decimal import Decimal
 
-from pulse_domain.errors import InvalidInstrument, MarketDataUnavailable
+from pulse_domain.errors import MarketDataUnavailable, UnknownInstrument
 from pulse_domain.instruments import Instrument, InstrumentTerms
 
 _DEFAULT_TICK = Decimal("0.05")
@@ -48,7 +48,7 @@ class VirtualInstrumentMaster:
         try:
             return self._tick_size(instrument)
         except MarketDataUnavailable as e:
-            raise InvalidInstrument(
+            raise UnknownInstrument(
                 f"there are no prices for {instrument}", field="instrument", instrument=str(instrument)
             ) from e
 

@@ -250,8 +250,8 @@ TERMINAL_KINDS: dict[type, TerminalReason] = {
     ExecutionCancelled: TerminalReason.CANCELLED,
     ExecutionRejected: TerminalReason.REJECTED,
     ExecutionExpired: TerminalReason.EXPIRED,
-    ExecutionWithdrawn: TerminalReason.CANCELLED,
-    ExecutionLapsed: TerminalReason.EXPIRED,
+    ExecutionWithdrawn: TerminalReason.WITHDRAWN,
+    ExecutionLapsed: TerminalReason.LAPSED,
     ExecutionFailed: TerminalReason.FAILED,
     ExecutionUnresolved: TerminalReason.UNRESOLVED,
 }

@@ -54,6 +54,8 @@ class Execution(Struct, frozen=True, kw_only=True):
     broker_order_id: BrokerOrderId | None = None
     trigger_pending: bool = False
     fills: tuple[ev.Fill, ...] = ()
+    # Trades that the exchange took back: told again, late or doubled, they do not count.
+    busted: tuple[str, ...] = ()
     # The broker's running total, where its trades do not (yet) explain it.
     provisional_quantity: int = 0
     provisional_price: Decimal | None = None
@@ -89,8 +91,7 @@ class Execution(Struct, frozen=True, kw_only=True):
     @property
     def phase(self) -> Phase:
         if self.terminal is not None:
-            given_up = self.terminal in (TerminalReason.FAILED, TerminalReason.UNRESOLVED)
-            return Phase.GIVEN_UP if given_up else Phase.ENDED
+            return Phase.GIVEN_UP if self.terminal in _GIVEN_UP else Phase.ENDED
         if self.broker_order_id is not None:
             return Phase.LIVE
         if self.unanswered:
@@ -116,6 +117,7 @@ class Execution(Struct, frozen=True, kw_only=True):
         )
 
 
+_GIVEN_UP = (TerminalReason.FAILED, TerminalReason.UNRESOLVED, TerminalReason.WITHDRAWN, TerminalReason.LAPSED)
 _SENT = (Phase.CLAIMED, Phase.UNKNOWN, Phase.LIVE)
 _FILLABLE = (None, TerminalReason.CANCELLED)
 
@@ -130,8 +132,11 @@ REPORTING_PRECEDENCE: tuple[tuple[ExecutionStatus, Callable[[Execution, Phase], 
             or (e.terminal in _FILLABLE and 0 < e.quantity <= e.filled_quantity)
         ),
     ),
-    (ExecutionStatus.CANCELLED, lambda e, phase: e.terminal is TerminalReason.CANCELLED),
-    (ExecutionStatus.EXPIRED, lambda e, phase: e.terminal is TerminalReason.EXPIRED),
+    (
+        ExecutionStatus.CANCELLED,
+        lambda e, phase: e.terminal in (TerminalReason.CANCELLED, TerminalReason.WITHDRAWN),
+    ),
+    (ExecutionStatus.EXPIRED, lambda e, phase: e.terminal in (TerminalReason.EXPIRED, TerminalReason.LAPSED)),
     # Proven absent is a definite no, whoever found it out.
     (
         ExecutionStatus.REJECTED,
@@ -169,6 +174,8 @@ def apply(execution: Execution, event: ev.AnyExecutionEvent) -> Execution:
 
 
 def _claimed(e: Execution, event: ev.ExecutionClaimed) -> Execution:
+    if e.cancel_requested:
+        raise IllegalTransition("Execution", e.status, ExecutionEventKind.CLAIMED)
     if event.attempt != e.attempt + 1:
         raise StaleAttempt("Execution", f"attempt {e.attempt}", f"claim as attempt {event.attempt}")
     return replace(
@@ -214,7 +221,7 @@ def _replace_requested(e: Execution, event: ev.ExecutionReplaceRequested) -> Exe
     if e.pending_replace == event.replacement:
         return e
     # The plan bounds the quantity: raising it would sell or buy more than the order says.
-    if e.pending_replace is not None or e.is_final or event.replacement.quantity > e.planned_quantity:
+    if e.pending_replace is not None or e.is_final or not 0 < event.replacement.quantity <= e.planned_quantity:
         raise IllegalTransition("Execution", e.status, ExecutionEventKind.REPLACE_REQUESTED)
     return replace(e, pending_replace=event.replacement)
 
@@ -230,12 +237,17 @@ def _replace_refused(e: Execution, event: ev.ExecutionReplaceRefused) -> Executi
 
 
 def _accepted(e: Execution, event: ev.ExecutionAccepted) -> Execution:
-    if e.broker_order_id is not None:
-        if event.broker_order_id == e.broker_order_id:
-            return e
-        flag = f"{SECOND_ORDER}:{event.broker_order_id}"
-        return e if flag in e.flags else replace(e, flags=(*e.flags, flag))
-    return replace(e, broker_order_id=event.broker_order_id, terminal=_revived(e))
+    named = _named(e, event.broker_order_id)
+    return named if e.broker_order_id is not None else replace(named, terminal=_revived(e))
+
+
+def _named(e: Execution, broker_order_id: BrokerOrderId) -> Execution:
+    if e.broker_order_id is None:
+        return replace(e, broker_order_id=broker_order_id)
+    flag = f"{SECOND_ORDER}:{broker_order_id}"
+    if broker_order_id == e.broker_order_id or flag in e.flags:
+        return e
+    return replace(e, flags=(*e.flags, flag))
 
 
 def _resting(e: Execution, event: ev.ExecutionResting) -> Execution:
@@ -247,14 +259,10 @@ def _resting(e: Execution, event: ev.ExecutionResting) -> Execution:
 def _filled(e: Execution, event: ev.ExecutionFilled) -> Execution:
     fill = event.fill
     key = (fill.trade_id, trading_day(fill.at))
-    if any((known.trade_id, trading_day(known.at)) == key for known in e.fills):
+    if fill.trade_id in e.busted or any((known.trade_id, trading_day(known.at)) == key for known in e.fills):
         return e
     return replace(
-        e,
-        fills=(*e.fills, fill),
-        broker_order_id=e.broker_order_id or fill.broker_order_id,
-        terminal=_revived(e),
-        trigger_pending=False,
+        _named(e, fill.broker_order_id), fills=(*e.fills, fill), terminal=_revived(e), trigger_pending=False
     )
 
 
@@ -263,9 +271,16 @@ def _fill_busted(e: Execution, event: ev.ExecutionFillBusted) -> Execution:
     if len(left) == len(e.fills):
         return e
     # An order that was complete stays so: the exchange does not put it back into the book.
-    terminal = TerminalReason.COMPLETED if e.terminal is None and e.is_final else e.terminal
-    booked = sum([fill.quantity for fill in left])
-    return replace(e, fills=left, terminal=terminal, provisional_quantity=min(e.provisional_quantity, booked))
+    complete = e.terminal is None and e.filled_quantity >= e.quantity
+    busted = sum([fill.quantity for fill in e.fills if fill.trade_id == event.trade_id])
+    return replace(
+        e,
+        fills=left,
+        busted=(*e.busted, event.trade_id),
+        terminal=TerminalReason.COMPLETED if complete else e.terminal,
+        cancel_requested=e.cancel_requested and not complete,
+        provisional_quantity=max(0, e.provisional_quantity - busted),
+    )
 
 
 def _cumulative_reported(e: Execution, event: ev.ExecutionCumulativeReported) -> Execution:
@@ -284,10 +299,15 @@ def _terminal(e: Execution, event: Any) -> Execution:
     reason = ev.TERMINAL_KINDS[type(event)]
     if e.phase is Phase.ENDED or e.terminal is reason:
         return e
+    given_up = reason in (TerminalReason.FAILED, TerminalReason.UNRESOLVED)
+    complete = reason is TerminalReason.COMPLETED
     return replace(
         e,
         terminal=reason,
-        cancel_requested=False,
+        cancel_requested=e.cancel_requested and given_up,
+        provisional_quantity=e.quantity
+        if complete and e.filled_quantity < e.quantity
+        else e.provisional_quantity,
         pending_replace=None,
         trigger_pending=False,
         reason_code=getattr(event, "reason_code", None) or e.reason_code,
@@ -304,6 +324,11 @@ def trading_day(at: datetime) -> date:
     return (at + _IST).date()
 
 
+def trading_day_start(at: datetime) -> datetime:
+    """Midnight at the exchanges, at or before an instant."""
+    return (at + _IST).replace(hour=0, minute=0, second=0, microsecond=0) - _IST
+
+
 def _flag(before: Execution, after: Execution, event: ev.AnyExecutionEvent, phase: Phase) -> Execution:
     flags = after.flags
     grew = after.filled_quantity > before.filled_quantity
@@ -311,7 +336,12 @@ def _flag(before: Execution, after: Execution, event: ev.AnyExecutionEvent, phas
         flags = (*flags, LATE_FILL)
     if grew and after.filled_quantity > after.quantity and OVERFILLED not in flags:
         flags = (*flags, OVERFILLED)
-    if phase is Phase.PLANNED and after.broker_order_id is not None and UNPLANNED not in flags:
+    if (
+        before.executor is None
+        and before.broker_order_id is None
+        and after.broker_order_id is not None
+        and UNPLANNED not in flags
+    ):
         flags = (*flags, UNPLANNED)
     return after if flags is after.flags else replace(after, flags=flags)
 

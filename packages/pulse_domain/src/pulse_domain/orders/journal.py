@@ -6,6 +6,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pulse_domain.errors import StaleAttempt
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.execution import Execution, apply
 from pulse_domain.orders.model import NewOrder, Order
@@ -60,6 +61,10 @@ def apply_to_order(order: Order, event: ev.Event, at: datetime) -> Order:
             return replace(order, queue_status=_queue(order, QueueEvent.CLAIMED), split_attempt=event.attempt)
         case ev.SplitLeaseExpired():
             return replace(order, queue_status=_queue(order, QueueEvent.LEASE_EXPIRED))
+        case ev.SplitSaved() if event.attempt != order.split_attempt:
+            raise StaleAttempt(
+                "OrderQueueStatus", f"attempt {order.split_attempt}", f"plan of attempt {event.attempt}"
+            )
         case ev.SplitSaved():
             return replace(order, queue_status=_queue(order, QueueEvent.SPLIT))
         case ev.SplitFailed():

@@ -28,6 +28,9 @@ START_AHEAD_MAX = timedelta(days=7)
 # How long after its instant a start still counts as now: clocks differ and requests take time.
 START_LATE_MAX = timedelta(seconds=60)
 
+# TradingView resends after 5, 10 and 15 seconds; what comes later is a new signal.
+REPLAY_WINDOW_S = 30.0
+
 FINGERPRINT_VERSION = 1
 
 
@@ -168,7 +171,7 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
                 raise OffTick(
                     f"{field} must be a multiple of the tick size {terms.tick_size}",
                     field=field, tick_size=str(terms.tick_size),
-                    nearest=[str(below), str(below + terms.tick_size)],
+                    nearest=[str(near) for near in (below, below + terms.tick_size) if near],
                 )  # fmt: skip
 
 
@@ -184,9 +187,8 @@ class NewOrder(Struct, frozen=True, kw_only=True):
     fingerprint: str
     request_id: str = ""
     trace_id: str = ""
-    # A webhook without a key is known by its sender and body for `replay_window_s` from first sight.
+    # A webhook without a key is known by its sender and body for REPLAY_WINDOW_S from first sight.
     body_digest: str | None = None
-    replay_window_s: float = 30.0
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -210,6 +212,19 @@ class Order(Struct, frozen=True, kw_only=True):
     cancel_requested_at: datetime | None = None
 
 
+def check_start(request: OrderRequest, now: datetime) -> None:
+    """Check when the order is to begin.
+
+    Raises:
+        InvalidOrder: the start has passed, or is too far ahead.
+    """
+    start_at = request.start_at
+    if start_at is not None and not now - START_LATE_MAX <= start_at <= now + START_AHEAD_MAX:
+        raise InvalidOrder(
+            "start_at must not be in the past or more than 7 days ahead", field="start_at", now=now.isoformat()
+        )
+
+
 def window(request: OrderRequest, created_at: datetime) -> tuple[datetime, datetime]:
     """The instants of the first and the last slice."""
     start = request.start_at or created_at
@@ -226,7 +241,7 @@ def _check_price(field: str, price: Decimal | None, wanted: bool, order_type: Or
         raise InvalidPrice(f"{field} does not go with {order_type}; leave it out", field=field)
     if not price.is_finite() or not 0 < price <= PRICE_MAX:
         raise InvalidPrice(f"{field} must be above 0 and at most {PRICE_MAX}", field=field)
-    if int(price.normalize().as_tuple().exponent) < -4:
+    if price != price.quantize(Decimal("0.0001")):
         raise InvalidPrice(f"{field} has more than 4 decimals", field=field)
 
 
@@ -236,6 +251,8 @@ def _plain(price: Decimal | None) -> Decimal | None:
     if price is None or not price.is_finite() or not 0 < price <= PRICE_MAX:
         return price
     plain = price.normalize()
+    if plain != price:
+        return price
     return plain.quantize(Decimal(1)) if int(plain.as_tuple().exponent) > 0 else plain
 
 

@@ -77,7 +77,12 @@ def check_feasible(request: OrderRequest, terms: InstrumentTerms, limits: PaceLi
         twap(request.total_quantity, n, 0, lot_size=terms.lot_size)
     executions = n
     if terms.freeze_quantity is not None:
-        # A slice is at most 20 % above the base, rounded up to a lot: no plan needs more than this.
-        slice_lots = -(-lots * (100 + QUANTITY_BAND_PERCENT) // (100 * n)) if n > 1 else lots
-        executions = n * -(-slice_lots * terms.lot_size // largest_chunk(terms.lot_size, terms.freeze_quantity))
+        largest = largest_chunk(terms.lot_size, terms.freeze_quantity) // terms.lot_size
+        if split and split.randomize:
+            # A slice is at most 20 % above the base, rounded up to a lot: no plan needs more than this.
+            slice_lots = -(-lots * (100 + QUANTITY_BAND_PERCENT) // (100 * n))
+            executions = n * -(-slice_lots // largest)
+        else:
+            base, larger = divmod(lots, n)
+            executions = larger * -(-(base + 1) // largest) + (n - larger) * -(-base // largest)
     check_pace(executions, split.duration_minutes * 60.0 if split else 0.0, limits)

@@ -69,7 +69,7 @@ def outcome_of(executions: tuple[Execution, ...]) -> SliceOutcome | None:
     """What became of the slice; None while an execution still works."""
     if not all(execution.is_final for execution in executions):
         return None
-    filled = sum(execution.filled_quantity for execution in executions)
+    filled = sum(min(execution.filled_quantity, execution.planned_quantity) for execution in executions)
     if filled >= sum(execution.planned_quantity for execution in executions):
         return SliceOutcome.FILLED
     reasons = {execution.terminal for execution in executions}
@@ -88,4 +88,5 @@ _UNFILLED = (
     (TerminalReason.FAILED, SliceOutcome.FAILED),
     (TerminalReason.REJECTED, SliceOutcome.REJECTED),
     (TerminalReason.EXPIRED, SliceOutcome.EXPIRED),
+    (TerminalReason.LAPSED, SliceOutcome.EXPIRED),
 )

@@ -107,6 +107,8 @@ class TerminalReason(StrEnum):
     EXPIRED = "EXPIRED"
     FAILED = "FAILED"  # proven absent at the broker and not to be sent again
     UNRESOLVED = "UNRESOLVED"  # the broker cannot tell
+    WITHDRAWN = "WITHDRAWN"  # cancelled before it was sent
+    LAPSED = "LAPSED"  # not sent in time
 
 
 class Phase(StrEnum):
@@ -117,11 +119,11 @@ class Phase(StrEnum):
     UNKNOWN = "UNKNOWN"  # may be live
     LIVE = "LIVE"  # the broker has it
     ENDED = "ENDED"  # a definite end
-    GIVEN_UP = "GIVEN_UP"  # closed by us without the broker's word
+    GIVEN_UP = "GIVEN_UP"  # closed by us; a word of the broker opens it again
 
 
 class ExecutionEventKind(StrEnum):
-    # Decisions of ours, fenced by the attempt.
+    # Decisions of ours: fenced by the attempt, or possible only where nothing was sent.
     CLAIMED = "execution_claimed"
     RELEASED = "execution_released"
     UNANSWERED = "execution_unanswered"
@@ -152,8 +154,8 @@ _P, _E = Phase, ExecutionEventKind
 PHASE_TRANSITIONS: Mapping[Phase, Mapping[ExecutionEventKind, Phase]] = {
     _P.PLANNED: {
         _E.CLAIMED: _P.CLAIMED,
-        _E.WITHDRAWN: _P.ENDED,  # cancelled before it was sent
-        _E.LAPSED: _P.ENDED,  # its time has passed
+        _E.WITHDRAWN: _P.GIVEN_UP,  # cancelled before it was sent
+        _E.LAPSED: _P.GIVEN_UP,  # its time has passed
         # The broker knows what we do not: a restored backup, or a release that was wrong.
         _E.ACCEPTED: _P.LIVE,
         _E.FILLED: _P.LIVE,
@@ -210,6 +212,7 @@ PHASE_TRANSITIONS: Mapping[Phase, Mapping[ExecutionEventKind, Phase]] = {
         _E.FILL_BUSTED: _P.ENDED,
         _E.CUMULATIVE_REPORTED: _P.ENDED,
         _E.CANCEL_REFUSED: _P.ENDED,
+        _E.REPLACED: _P.ENDED,  # stale
         _E.REPLACE_REFUSED: _P.ENDED,
         _E.COMPLETED: _P.ENDED,
         _E.CANCELLED: _P.ENDED,

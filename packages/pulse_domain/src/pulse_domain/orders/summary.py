@@ -44,6 +44,7 @@ class Tally(Struct, frozen=True, kw_only=True):
     quantity: int
     filled_quantity: int
     filled_value: Decimal
+    leaves_quantity: int
     overfilled_quantity: int
     final: bool
 
@@ -68,6 +69,7 @@ def tally(execution: Execution) -> Tally:
         quantity=execution.quantity,
         filled_quantity=filled,
         filled_value=execution.filled_value,
+        leaves_quantity=max(0, execution.quantity - filled) if execution.terminal is None else 0,
         overfilled_quantity=max(0, filled - execution.planned_quantity),
         final=execution.is_final,
     )
@@ -90,7 +92,7 @@ def summarise(order: Order, tallies: Iterable[Tally]) -> OrderSummary:
         overfilled += group.overfilled_quantity
         # What a replacement took off at the broker will not come: it counts as cancelled.
         rest = group.planned_quantity - group.filled_quantity + group.overfilled_quantity
-        open_rest = rest - (group.planned_quantity - group.quantity) if not group.final else rest
+        open_rest = rest if group.terminal is not None else group.leaves_quantity
         sums["cancelled"] += rest - open_rest
         sums[_bucket(group)] += open_rest
     quantities = Quantities(total=order.request.total_quantity, filled=filled, overfilled=overfilled, **sums)
@@ -147,6 +149,7 @@ _UNFILLED = (
     (TerminalReason.FAILED, OrderState.FAILED),
     (TerminalReason.REJECTED, OrderState.REJECTED),
     (TerminalReason.EXPIRED, OrderState.EXPIRED),
+    (TerminalReason.LAPSED, OrderState.EXPIRED),
 )
 
 

@@ -58,10 +58,15 @@ class BrokerOrder(Struct, frozen=True, kw_only=True):
 
 
 class BookRead(Struct, frozen=True, kw_only=True):
-    """One read of the day's order book. `complete` is false where rows may be missing."""
+    """One read of the order book.
+
+    covers_since: orders placed before this instant are not in it; with most brokers the day's start.
+    complete: false where rows may be missing.
+    """
 
     orders: tuple[BrokerOrder, ...]
     began_at: datetime
+    covers_since: datetime
     complete: bool
 
 

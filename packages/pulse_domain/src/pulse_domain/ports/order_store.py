@@ -99,7 +99,8 @@ class Selection(StrEnum):
     UNKNOWN = "UNKNOWN"
     WORKING = "WORKING"  # live at the broker and not final
     TO_WITHDRAW = "TO_WITHDRAW"  # planned, of an order that is to be cancelled
-    TO_CANCEL = "TO_CANCEL"  # may be live, of an order that is to be cancelled
+    # Of an order that is to be cancelled: live, or in doubt and not yet marked for whoever learns its fate.
+    TO_CANCEL = "TO_CANCEL"
 
 
 class CancelResult(StrEnum):
@@ -137,6 +138,10 @@ class OrderStore(Protocol):
 
     async def find_accepted(self, client_id: ClientId, order_unique_key: str) -> tuple[OrderId, str] | None:
         """The order id and fingerprint that a key stands for."""
+        ...
+
+    async def find_sighted(self, client_id: ClientId, body_digest: str) -> Accepted | None:
+        """The order that a webhook body made, if its replay window still runs."""
         ...
 
     async def request_cancel(self, order_id: OrderId, requested_by: str) -> CancelResult:

@@ -16,7 +16,7 @@ from pulse_domain.orders.journal import (
     apply_to_slice,
     planned_slices,
 )
-from pulse_domain.orders.model import NewOrder, Order, window
+from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order, window
 from pulse_domain.orders.slices import Slice, check_stage
 from pulse_domain.orders.status import OrderQueueStatus, Phase
 from pulse_domain.orders.summary import summarise_history
@@ -112,7 +112,7 @@ class InMemoryOrderStore:
     def _known(self, new: NewOrder, now: datetime) -> OrderId | None:
         if new.body_digest is not None:
             seen = self._sightings.get((new.client_id, new.body_digest))
-            if seen is not None and now - seen[1] <= timedelta(seconds=new.replay_window_s):
+            if seen is not None and now - seen[1] <= timedelta(seconds=REPLAY_WINDOW_S):
                 return seen[0]
             return None
         return self._keys.get((new.client_id, new.order_unique_key))
@@ -122,6 +122,13 @@ class InMemoryOrderStore:
         if order_id is None:
             return None
         return order_id, self._records[order_id].order.request.fingerprint()
+
+    async def find_sighted(self, client_id: ClientId, body_digest: str) -> Accepted | None:
+        seen = self._sightings.get((client_id, body_digest))
+        if seen is None or self._clock.now() - seen[1] > timedelta(seconds=REPLAY_WINDOW_S):
+            return None
+        key = self._records[seen[0]].order.order_unique_key
+        return Accepted(order_id=seen[0], order_unique_key=key, replayed=True)
 
     async def request_cancel(self, order_id: OrderId, requested_by: str) -> CancelResult:
         record = self._records.get(order_id)
@@ -346,8 +353,11 @@ class InMemoryOrderStore:
             ),
             Selection.TO_CANCEL: lambda order, e: (
                 order.cancel_requested_at is not None
-                and e.phase in (Phase.CLAIMED, Phase.UNKNOWN, Phase.LIVE)
                 and not e.is_final
+                and (
+                    e.phase is Phase.LIVE
+                    or (e.phase in (Phase.CLAIMED, Phase.UNKNOWN) and not e.cancel_requested)
+                )
             ),
         }
         return self._tracked(wanted[selection])[:limit]

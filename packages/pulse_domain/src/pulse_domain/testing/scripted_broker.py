@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from pulse_domain.errors import BrokerOutcomeUnknown, BrokerRejected, BrokerUnavailable
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders.events import Fill
+from pulse_domain.orders.execution import trading_day_start
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import Side, Validity
 from pulse_domain.ports.broker import BookRead, BrokerOrder, BrokerOrderStatus, OrderTicket
@@ -302,12 +303,21 @@ class ScriptedBroker:
         if isinstance(outcome, Unavailable):
             raise BrokerUnavailable(outcome.reason_code)
         if isinstance(outcome, OtherDay):
-            return BookRead(orders=outcome.rows, began_at=began_at, complete=True)
+            return BookRead(
+                orders=outcome.rows, began_at=began_at, covers_since=trading_day_start(began_at), complete=True
+            )
         shown = tuple(row for row in self._rows.values() if not self._hidden.get(row.broker_order_id))
         self._hidden = {key: reads - 1 for key, reads in self._hidden.items() if reads > 1}
         if isinstance(outcome, Partial):
-            return BookRead(orders=shown[: outcome.rows], began_at=began_at, complete=False)
-        return BookRead(orders=shown, began_at=began_at, complete=True)
+            return BookRead(
+                orders=shown[: outcome.rows],
+                began_at=began_at,
+                covers_since=trading_day_start(began_at),
+                complete=False,
+            )
+        return BookRead(
+            orders=shown, began_at=began_at, covers_since=trading_day_start(began_at), complete=True
+        )
 
     async def trades(self, broker_order_id: BrokerOrderId) -> tuple[Fill, ...]:
         await asyncio.sleep(0)

@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
-from pulse_domain.errors import DuplicateOrderUniqueKey, InvalidOrder
+from pulse_domain.errors import DomainError, DuplicateOrderUniqueKey, InvalidOrder
 from pulse_domain.orders.ids import ClientId
-from pulse_domain.orders.model import START_AHEAD_MAX, START_LATE_MAX, NewOrder, OrderRequest, Source
+from pulse_domain.orders.model import NewOrder, OrderRequest, Source, check_start
 from pulse_domain.orders.plan import check_feasible
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.ids import Ids
@@ -52,19 +52,23 @@ class AcceptOrder:
             TradingHalted: trading is halted.
             StorageUnavailable: the order is not known to be stored; the same request may be sent again.
         """
-        request = command.request
-        request.check_shape()
-        request = request.normalised()
-        terms = await self._master.terms(request.instrument)
-        request.check_terms(terms)
-        check_feasible(request, terms, self._limits)
-        fingerprint = request.fingerprint()
-        replayed = await self._check_start(command, request, fingerprint)
-        if replayed is not None:
-            return replayed
-        order_id = self._ids.order_id()
         if command.order_unique_key is None and command.body_digest is None:
             raise InvalidOrder("order_unique_key is missing", field="order_unique_key")
+        command.request.check_shape()
+        request = command.request.normalised()
+        fingerprint = request.fingerprint()
+        try:
+            terms = await self._master.terms(request.instrument)
+            request.check_terms(terms)
+            check_start(request, self._clock.now())
+            check_feasible(request, terms, self._limits)
+        except DomainError:
+            # What was accepted once stays accepted, though time or terms have moved on since.
+            known = await self._find(command, fingerprint)
+            if known is None:
+                raise
+            return known
+        order_id = self._ids.order_id()
         accepted = await self._store.accept(
             NewOrder(
                 order_id=order_id,
@@ -83,21 +87,13 @@ class AcceptOrder:
             self._queue.enqueue(Job(JobKind.SPLIT_ORDER, accepted.order_id))
         return accepted
 
-    async def _check_start(
-        self, command: AcceptCommand, request: OrderRequest, fingerprint: str
-    ) -> Accepted | None:
-        # A start that has passed since is still the same request when it is sent again.
-        if request.start_at is None:
+    async def _find(self, command: AcceptCommand, fingerprint: str) -> Accepted | None:
+        if command.order_unique_key is None:
+            assert command.body_digest is not None, "one of the two is there"
+            return await self._store.find_sighted(command.client_id, command.body_digest)
+        known = await self._store.find_accepted(command.client_id, command.order_unique_key)
+        if known is None:
             return None
-        now = self._clock.now()
-        if now - START_LATE_MAX <= request.start_at <= now + START_AHEAD_MAX:
-            return None
-        if command.order_unique_key is not None:
-            known = await self._store.find_accepted(command.client_id, command.order_unique_key)
-            if known is not None:
-                if known[1] != fingerprint:
-                    raise DuplicateOrderUniqueKey(known[0])
-                return Accepted(order_id=known[0], order_unique_key=command.order_unique_key, replayed=True)
-        raise InvalidOrder(
-            "start_at must not be in the past or more than 7 days ahead", field="start_at", now=now.isoformat()
-        )
+        if known[1] != fingerprint:
+            raise DuplicateOrderUniqueKey(known[0])
+        return Accepted(order_id=known[0], order_unique_key=command.order_unique_key, replayed=True)

@@ -17,9 +17,11 @@ from pulse_domain.ports.order_store import Booked, Booking, BookResult, OrderSto
 
 
 class FactsReport(Struct, frozen=True, kw_only=True):
-    """flagged: executions whose facts contradict what we thought, with their flags."""
+    """flagged: executions whose facts contradict what we thought, with their flags.
+    unexplained: broker order ids whose total is booked provisionally, as their trades do not add up to it."""
 
     applied: int = 0
+    unexplained: frozenset[str] = frozenset()
     strangers: tuple[BrokerOrder, ...] = ()
     flagged: tuple[Execution, ...] = ()
 
@@ -36,33 +38,47 @@ class BookFacts:
         Raises:
             StorageUnavailable: some rows may not be booked; booking them again is safe.
         """
-        ours = {tag: row for row in rows for tag in row.tags if self.is_ours(tag)}
+        ours = [(tag, row) for row in rows for tag in row.tags if self.is_ours(tag)]
         if not ours:
             return FactsReport()
-        tracked = {t.execution.tag: t.execution for t in await self._store.find_by_tags(list(ours))}
+        tracked = {
+            t.execution.tag: t.execution for t in await self._store.find_by_tags([tag for tag, _ in ours])
+        }
         bookings: list[Booking] = []
-        for tag, row in ours.items():
-            if tag in tracked:
-                bookings += await self._bookings(tracked[tag], row)
+        unexplained = set[str]()
+        # With two orders under one tag, which should never be, the first one known is the execution's.
+        names = {tag: execution.broker_order_id for tag, execution in tracked.items()}
+        for tag, row in ours:
+            if tag not in tracked:
+                continue
+            first = names[tag] in (None, row.broker_order_id)
+            names[tag] = names[tag] or row.broker_order_id
+            fills = await self._fills(tracked[tag], row)
+            if sum(fill.quantity for fill in fills) < row.filled_quantity:
+                unexplained.add(row.broker_order_id)
+            facts = (
+                facts_of(tracked[tag], row, fills) if first else second_order_facts(tracked[tag], row, fills)
+            )
+            bookings += [
+                Booking(order_id=tracked[tag].order_id, event=event, answer=answer_of(row)) for event in facts
+            ]
         booked = await self._store.book(bookings) if bookings else []
         return FactsReport(
             applied=sum(b.result is BookResult.APPLIED for b in booked),
-            strangers=tuple(row for tag, row in ours.items() if tag not in tracked),
+            unexplained=frozenset(unexplained),
+            strangers=tuple(row for tag, row in ours if tag not in tracked),
             flagged=_flagged(booked, tracked),
         )
 
     def is_ours(self, tag: str) -> bool:
         return len(tag) == 20 and tag.startswith(self._tag_prefix)
 
-    async def _bookings(self, execution: Execution, row: BrokerOrder) -> list[Booking]:
-        fills = row.fills
-        known = execution.filled_quantity
-        if row.filled_quantity > max(known, sum(fill.quantity for fill in fills)):
-            fills = await self._trades(row)
-        events = facts_of(execution, row, fills)
-        return [Booking(order_id=execution.order_id, event=event, answer=answer_of(row)) for event in events]
-
-    async def _trades(self, row: BrokerOrder) -> tuple[ev.Fill, ...]:
+    async def _fills(self, execution: Execution, row: BrokerOrder) -> tuple[ev.Fill, ...]:
+        """The trades of a row: those it carries or we know, or the broker's own list."""
+        known = tuple(fill for fill in execution.fills if fill.broker_order_id == row.broker_order_id)
+        for fills in (row.fills, known):
+            if sum(fill.quantity for fill in fills) >= row.filled_quantity:
+                return fills
         try:
             return await self._broker.trades(row.broker_order_id)
         except BrokerError:
@@ -107,6 +123,18 @@ def facts_of(execution: Execution, row: BrokerOrder, fills: tuple[ev.Fill, ...])
         case BrokerOrderStatus.PENDING:
             pass
     return events
+
+
+def second_order_facts(
+    execution: Execution, row: BrokerOrder, fills: tuple[ev.Fill, ...]
+) -> list[ev.AnyExecutionEvent]:
+    """What a second order under the same tag adds: its id, which flags the execution, and its trades.
+
+    Its end is not the execution's.
+    """
+    place = {"seq": execution.seq, "chunk": execution.chunk}
+    events: list[ev.AnyExecutionEvent] = [ev.ExecutionAccepted(**place, broker_order_id=row.broker_order_id)]
+    return events + [ev.ExecutionFilled(**place, fill=fill) for fill in fills]
 
 
 def answer_of(row: BrokerOrder) -> dict[str, str | int]:

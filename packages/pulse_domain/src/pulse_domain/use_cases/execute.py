@@ -43,8 +43,8 @@ class ExecuteSlice:
         place = {"seq": execution.seq, "chunk": execution.chunk}
         fence = {**place, "attempt": execution.attempt}
         lease_left = claim.lease_s - (self._clock.monotonic() - claimed_at)
-        if lease_left < self._settings.call_timeout_s:
-            # Too late to be sure that the call ends within the lease: do not begin it.
+        if lease_left < self._settings.call_timeout_s or self._clock.now() >= execution.expires_at:
+            # Too late for the order's window, or to be sure that the call ends within the lease.
             return Booking(
                 order_id=execution.order_id,
                 event=ev.ExecutionReleased(**fence, reason=DEADLINE_PASSED, not_before=self._clock.now()),

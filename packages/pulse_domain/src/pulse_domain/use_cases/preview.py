@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from pulse_domain.instruments import InstrumentTerms
 from pulse_domain.orders.events import PlannedSlice
-from pulse_domain.orders.model import OrderRequest, window
+from pulse_domain.orders.model import OrderRequest, check_start, window
 from pulse_domain.orders.plan import check_feasible, plan_order
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.ids import Ids
@@ -41,7 +41,9 @@ class PreviewOrder:
         request = request.normalised()
         terms = await self._master.terms(request.instrument)
         request.check_terms(terms)
+        now = self._clock.now()
+        check_start(request, now)
         check_feasible(request, terms, self._limits)
-        starts_at, ends_at = window(request, self._clock.now())
+        starts_at, ends_at = window(request, now)
         slices = plan_order(self._ids.order_id(), request, terms, starts_at, "")
         return Preview(request=request, terms=terms, starts_at=starts_at, ends_at=ends_at, slices=slices)

@@ -1,8 +1,9 @@
 """Compare with the broker's order book, and resolve executions that nobody knows the fate of.
 
 An unknown execution is left only by the broker's own answer. Presence is simple: its tag is in the
-book. Absence needs proof: two complete reads, begun after the settle time, each holding every broker
-order id already known that day, and no row of unknown origin that could be the order in disguise.
+book. Absence needs proof: two complete reads of the right day, begun after the settle time, each holding
+every broker order id already known of that day, and no row of unknown origin that could be the order in
+disguise.
 """
 
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ class ReconcileSettings(Struct, frozen=True, kw_only=True):
 
 
 class ReconcileReport(Struct, frozen=True, kw_only=True):
-    """complete: as the broker says of its read; whether it proves an absence is another matter.
+    """complete: the read holds all that it must; only then can anything be concluded from what it lacks.
     look_alikes: executions that stay unknown because an unowned row could be theirs."""
 
     facts: FactsReport
@@ -66,21 +67,22 @@ class Reconcile:
         changed = [row for row in read.orders if self._seen.get(row.broker_order_id) != row]
         facts = await self._facts(changed)
         for row in changed:
-            self._seen[row.broker_order_id] = row
+            # A total without its trades is asked about again.
+            if row.broker_order_id not in facts.unexplained:
+                self._seen[row.broker_order_id] = row
+        complete = await self._is_complete(read)
         unknown = await self._store.select(Selection.UNKNOWN, limit=self._settings.batch_size)
-        if not unknown:
-            return ReconcileReport(facts=facts, complete=read.complete)
-        proves_absence = read.complete and await self._holds_all_known(read)
-        return await self._resolve(unknown, read, proves_absence, facts)
+        return await self._resolve(unknown, read, complete, facts)
 
-    async def _holds_all_known(self, read: BookRead) -> bool:
+    async def _is_complete(self, read: BookRead) -> bool:
         # A book of another day, or one cut short without saying so, lacks orders that we know of.
-        since = _day_start(read.began_at)
-        known = await self._store.broker_order_ids(since)
+        if not read.complete or any(row.placed_at < read.covers_since for row in read.orders):
+            return False
+        known = await self._store.broker_order_ids(read.covers_since)
         return known <= {row.broker_order_id for row in read.orders}
 
     async def _resolve(
-        self, unknown: list[Tracked], read: BookRead, proves_absence: bool, facts: FactsReport
+        self, unknown: list[Tracked], read: BookRead, complete: bool, facts: FactsReport
     ) -> ReconcileReport:
         present = {tag for row in read.orders for tag in row.tags}
         bookings: list[Booking] = []
@@ -96,7 +98,7 @@ class Reconcile:
             disguised = _look_alike(tracked.order, execution, read, self._facts)
             if disguised:
                 names["look_alikes"].append(execution.execution_id)
-            if proves_absence and not disguised and self._settled(execution, read.began_at):
+            if complete and not disguised and self._settles(execution, read):
                 event, verdict = self._absent(execution, read.began_at)
             elif self._hopeless(execution):
                 event, verdict = _unresolved(execution), "unresolved"
@@ -108,12 +110,17 @@ class Reconcile:
         if bookings:
             await self._store.book(bookings)
         return ReconcileReport(
-            facts=facts, complete=read.complete, **{name: tuple(ids) for name, ids in names.items()}
+            facts=facts, complete=complete, **{name: tuple(ids) for name, ids in names.items()}
         )
 
-    def _settled(self, execution: Execution, read_began_at: datetime) -> bool:
-        sent_at = execution.call_ended_at or execution.lease_until
-        return sent_at is not None and read_began_at >= sent_at + timedelta(seconds=self._settings.settle_s)
+    def _settles(self, execution: Execution, read: BookRead) -> bool:
+        """Whether the read would hold the order, had it arrived; and is not one that counted already."""
+        ended_at = execution.call_ended_at or execution.lease_until
+        if ended_at is None or execution.due_at < read.covers_since:
+            return False
+        if execution.last_absence_at is not None and read.began_at <= execution.last_absence_at:
+            return False
+        return read.began_at >= ended_at + timedelta(seconds=self._settings.settle_s)
 
     def _absent(self, execution: Execution, began_at: datetime) -> tuple[ev.AnyExecutionEvent, str | None]:
         place = {"seq": execution.seq, "chunk": execution.chunk, "attempt": execution.attempt}
@@ -148,8 +155,3 @@ def _look_alike(order: Order, execution: Execution, read: BookRead, facts: BookF
         and row.placed_at >= earliest
         for row in read.orders
     )
-
-
-def _day_start(at: datetime) -> datetime:
-    ist = timedelta(hours=5, minutes=30)
-    return (at + ist).replace(hour=0, minute=0, second=0, microsecond=0) - ist

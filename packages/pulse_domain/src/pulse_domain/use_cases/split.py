@@ -47,8 +47,8 @@ class SplitOrders:
             try:
                 plan = plan_of(order, settings.tag_prefix, settings.grace_s)
             except CannotSplit as error:
-                if await self._store.fail_split(order.order_id, order.split_attempt, error.message):
-                    failed.append(order.order_id)
+                closed = await self._store.fail_split(order.order_id, order.split_attempt, error.message)
+                (failed if closed else dropped).append(order.order_id)
                 continue
             result = await self._store.save_split(order.order_id, plan)
             (saved if result is SplitResult.SAVED else dropped).append(order.order_id)

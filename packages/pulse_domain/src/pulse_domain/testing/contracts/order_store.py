@@ -492,13 +492,18 @@ class OrderStoreContract:
         assert second.order_id != first.order_id
         assert third == replace(second, replayed=True)
 
-    async def test_window_is_the_requests_own(self, store: OrderStore, ids: Ids, pass_time: PassTime) -> None:
-        await store.accept(new_order(ids, body_digest="d", replay_window_s=5.0))
-        await pass_time(10)
+    async def test_a_sighted_order_is_found_while_its_window_runs(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        first = await store.accept(new_order(ids, body_digest="d"))
 
-        again = await store.accept(new_order(ids, body_digest="d", replay_window_s=5.0))
+        found = await store.find_sighted(CLIENT, "d")
+        others = [await store.find_sighted(CLIENT, "e"), await store.find_sighted(OTHER_CLIENT, "d")]
+        await pass_time(31)
 
-        assert not again.replayed
+        assert found == replace(first, replayed=True)
+        assert others == [None, None]
+        assert await store.find_sighted(CLIENT, "d") is None
 
     async def test_other_bodies_and_other_senders_are_other_orders(self, store: OrderStore, ids: Ids) -> None:
         answers = [
@@ -1528,13 +1533,18 @@ class OrderStoreContract:
             (order.order_id, 2),
         ]
 
-    async def test_to_cancel_keeps_what_is_pending_cancel(self, store: OrderStore, ids: Ids) -> None:
+    async def test_to_cancel_drops_what_is_in_doubt_and_marked(self, store: OrderStore, ids: Ids) -> None:
         order = await split_order(store, ids)
         await claim(store)
         await store.request_cancel(order.order_id, "desk-1")
         await tell(store, order, unanswered())
+        before = await store.select(Selection.TO_CANCEL, limit=10)
         await tell(store, order, CANCEL_REQUESTED)
 
+        marked = await store.select(Selection.TO_CANCEL, limit=10)
+        await tell(store, order, accepted())
+
+        assert (len(before), len(marked)) == (1, 0)
         assert len(await store.select(Selection.TO_CANCEL, limit=10)) == 1
 
     async def test_selections_come_by_due_instant_up_to_the_limit(self, store: OrderStore, ids: Ids) -> None:
@@ -1695,7 +1705,7 @@ class OrderStoreContract:
 
         [tracked] = await store.find_by_tags([(await execution_of(store, order)).tag])
 
-        assert tracked.execution.terminal is TerminalReason.EXPIRED
+        assert tracked.execution.terminal is TerminalReason.LAPSED
 
     async def test_broker_order_ids_are_those_of_executions_due_since(
         self, store: OrderStore, ids: Ids

@@ -88,12 +88,13 @@ CREATE TABLE order_ledger (
     reason_code VARCHAR,
     reason VARCHAR,
     flags VARCHAR[] DEFAULT '{}' NOT NULL,
+    busted VARCHAR[] DEFAULT '{}' NOT NULL,
     metadata JSONB DEFAULT '{}' NOT NULL,
     CONSTRAINT pk_order_ledger PRIMARY KEY (order_id, seq, chunk),
     CONSTRAINT uq_order_ledger_tag UNIQUE (tag),
     CONSTRAINT ck_order_ledger_execution_status CHECK (execution_status IN ('PLANNED', 'CLAIMED', 'UNKNOWN', 'OPEN', 'TRIGGER_PENDING', 'PARTIALLY_FILLED', 'PENDING_CANCEL', 'FILLED', 'CANCELLED', 'REJECTED', 'EXPIRED')),
     CONSTRAINT ck_order_ledger_phase CHECK (phase IN ('PLANNED', 'CLAIMED', 'UNKNOWN', 'LIVE', 'ENDED', 'GIVEN_UP')),
-    CONSTRAINT ck_order_ledger_terminal CHECK (terminal IN ('COMPLETED', 'CANCELLED', 'REJECTED', 'EXPIRED', 'FAILED', 'UNRESOLVED') OR terminal IS NULL)
+    CONSTRAINT ck_order_ledger_terminal CHECK (terminal IN ('COMPLETED', 'CANCELLED', 'REJECTED', 'EXPIRED', 'FAILED', 'UNRESOLVED', 'WITHDRAWN', 'LAPSED') OR terminal IS NULL)
 )
  WITH (fillfactor = 70);
 
