@@ -12,6 +12,7 @@ from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
 
 from gapi import answers, api_examples
+from gapi.auth import Scope
 from gapi.docs_page import MEDIA_TYPES
 from gapi.gateway import GatewayRequest
 from gapi.orders import OrderRequest, PreviewRequest, TradingCommand
@@ -67,6 +68,11 @@ _MEANINGS = {
     422: "LIMITS_EXCEEDED, TRADING_HALTED, and the INVALID codes where a rule of the market is broken",
     500: "INTERNAL_ERROR: a fault of ours; the log has the request id",
     503: "UPSTREAM_UNAVAILABLE, DATABASE_ERROR: send the same request again",
+}
+_SCOPES = {
+    Scope.READ: ("preview_order", "list_orders", "get_order", "get_slices", "follow_order"),
+    Scope.WRITE: ("create_order", "cancel_order"),
+    Scope.ADMIN: ("halt", "resume"),
 }
 _SECURITY = {"/api/orders": "token", "/api/trading": "token", "/internal": "serviceToken"}
 _SECURITY_SCHEMES = {
@@ -127,6 +133,9 @@ def _operations(made: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _complete(path: str, operation: dict[str, Any]) -> None:
     name = operation["operationId"]
     del operation["deprecated"]
+    for scope, names in _SCOPES.items():
+        if name in names:
+            operation["description"] = f"Needs the scope {scope}."
     operation["security"] = [{scheme: []} for prefix, scheme in _SECURITY.items() if path.startswith(prefix)]
     operation["parameters"] = [_parameter(found) for found in operation.get("parameters", ())]
     if name == "create_order":
@@ -165,7 +174,7 @@ def _headers(*more: str) -> dict[str, Any]:
 
 
 def _parameter(found: dict[str, Any]) -> dict[str, Any]:
-    schema = {
+    schema: dict[str, Any] = {
         key: int(value) if isinstance(value, float) else value  # Litestar writes "maximum": 200.0
         for key, value in found["schema"].items()
         if key != "description"

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from gapi.errors import code_of_field
 from service_kit import ServiceError
 
+EXCHANGES = ("NSE", "BSE", "NFO", "BFO", "MCX", "CDS")
 PRICE_MAX = Decimal(100_000_000)
 _PRICE_STEP = Decimal("0.0001")
 
@@ -43,7 +44,7 @@ class PreviewRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     instrument: Annotated[
         str,
         Meta(
-            pattern=r"^(NSE|BSE|NFO|BFO|MCX|CDS):[A-Z0-9][A-Z0-9&_.!-]{0,63}" + _END,
+            pattern=rf"^({'|'.join(EXCHANGES)}):[A-Z0-9][A-Z0-9&_.!-]{{0,63}}" + _END,
             description="EXCHANGE:SYMBOL, the symbol as the broker writes it.",
             examples=["NSE:RELIANCE"],
         ),

@@ -66,7 +66,10 @@ class PulseClient(Protocol):
         body: bytes = b"",
         timeout_s: float | None = None,
     ) -> Answer:
-        """Wait for the whole answer. `path` is percent-encoded and may carry a query."""
+        """Wait for the whole answer, at most for the client's own time limit, or `timeout_s` where it is less.
+
+        path: percent-encoded, perhaps with a query.
+        """
 
     def stream(self, path: str, *, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Stream]:
         """Get an answer in chunks, no faster than they are taken; leaving the block closes the connection."""
@@ -107,7 +110,7 @@ class AiohttpClient:
         sent = _with_ids(headers)
         try:
             # One limit for everything: waiting for a connection, both attempts, reading the answer.
-            async with asyncio.timeout(timeout_s or self._timeout_s):
+            async with asyncio.timeout(min(timeout_s or self._timeout_s, self._timeout_s)):
                 try:
                     return await self._send(self._pooled, method, path, sent, body)
                 except aiohttp.ClientConnectorError:

@@ -1,5 +1,6 @@
 """The process: settings, logging, uvicorn."""
 
+import gc
 import os
 import signal
 import socket
@@ -57,7 +58,11 @@ def server(settings: Settings) -> Server:
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     configure("gapi", settings.log_level)
-    server(settings).run()
+    serving = server(settings)
+    # What lives by now lives for good. Looking through it again and again took an eighth of every request.
+    gc.collect()
+    gc.freeze()
+    serving.run()
 
 
 def main() -> int:

@@ -5,17 +5,15 @@ the order API over HTTP, through a Unix socket; they share one event loop and on
 """
 
 import asyncio
-import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
-import uvicorn
 from msgspec import Struct
 
 import gapi.app
@@ -38,6 +36,7 @@ from pulse_background.scheduler import SoleProcess
 from pulse_background.virtual import open_market
 from pulse_domain.ports.work_queue import JobKind
 from service_kit import render
+from service_kit.server import InnerServer, config
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +44,8 @@ Asgi = Callable[[Any, Any, Any], Any]
 
 # What an alert without a split of its own becomes: small enough to be watched.
 DEMO_SPLIT = {"num_splits": 6, "duration_minutes": 1}
+# How long a stop waits for answers that are under way.
+STREAMS_S = 2
 _PULSE = "/pulse"
 
 
@@ -52,6 +53,7 @@ class AllInOne(Struct, frozen=True, kw_only=True):
     """app: to be served. failed: set where a worker loop ended by a fault; the process should end then."""
 
     app: Asgi
+    end_streams: Callable[[], None]
     failed: asyncio.Event
 
 
@@ -108,7 +110,7 @@ async def open_all(
         address = await stack.enter_async_context(_served(order_api, socket_dir / "order-api.sock"))
 
         gateway = gapi.app.create_app(_gateway_settings(environ, secrets, address))
-        yield AllInOne(app=_dispatch(gateway, order_api), failed=failed)
+        yield AllInOne(app=_dispatch(gateway, order_api), end_streams=gateway.end_streams, failed=failed)
 
 
 def _background_settings(
@@ -167,19 +169,8 @@ async def _running(background: Background) -> AsyncIterator[asyncio.Event]:
 
 
 @asynccontextmanager
-async def _served(app: Asgi, address: Path) -> AsyncIterator[Path]:
-    config = uvicorn.Config(
-        app,
-        uds=str(address),
-        http="httptools",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=2,
-    )
-    server = InnerServer(config)
+async def _served(app: pulse_api.app.OrderApi, address: Path) -> AsyncIterator[Path]:
+    server = InnerServer(config(app, graceful_s=STREAMS_S, uds=str(address)), app.end_streams)
     task = await server.start()
     if task.done():
         raise RuntimeError("the order API did not start")
@@ -188,27 +179,6 @@ async def _served(app: Asgi, address: Path) -> AsyncIterator[Path]:
     finally:
         server.should_exit = True
         await task
-
-
-class InnerServer(uvicorn.Server):
-    """A server that leaves the process's signals to whoever runs it."""
-
-    async def start(self, listener: socket.socket | None = None) -> asyncio.Task[None]:
-        """Begin to serve; the task is done already where that failed."""
-        self._ready = asyncio.Event()
-        serving = asyncio.create_task(self.serve(sockets=None if listener is None else [listener]))
-        ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        return serving
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ready.set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _dispatch(gateway: Asgi, order_api: Asgi) -> Asgi:

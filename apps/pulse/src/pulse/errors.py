@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
+# Details that say what the caller has just typed.
+_KNOWN = ("order_id", "field")
+
+
 class CommandError(Exception):
     exit_code = 1
 
@@ -54,6 +58,6 @@ class GatewayError(CommandError):
         notes = [
             f"{name}={value}"
             for name, value in self.details.items()
-            if isinstance(value, (str, int)) and str(value) not in self.message
+            if name not in _KNOWN and isinstance(value, (str, int)) and str(value) not in self.message
         ]
         return f"{self.code}: {self.message}" + (f" [{', '.join(notes)}]" if notes else "")

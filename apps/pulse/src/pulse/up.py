@@ -10,13 +10,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
-import uvicorn
 import uvloop
 
 import gapi.settings
 import pulse_api.settings
 import pulse_background.settings
-from pulse.all_in_one import AllInOne, InnerServer, open_all
+from pulse.all_in_one import STREAMS_S, AllInOne, open_all
 from pulse.errors import CommandError
 from pulse.options import UpOptions
 from pulse.state import Secrets, load_or_create_secrets, reachable_url, remove_endpoint, write_endpoint
@@ -25,6 +24,7 @@ from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded import EmbeddedServerError
 from pulse_domain.errors import PulseError
 from service_kit import configure
+from service_kit.server import InnerServer, config
 
 BAD_SETTING, FAILED = 2, 1
 
@@ -40,8 +40,6 @@ _MENDABLE = (
 )
 
 _TOKEN_LIFE = timedelta(hours=12)
-# An open stream is cut after this long when the process is told to stop.
-_GRACEFUL_S = 2
 
 
 def up(options: UpOptions) -> int:
@@ -84,18 +82,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _run(everything: AllInOne, listener: socket.socket, started: Callable[[], None]) -> int:
-    server = InnerServer(
-        uvicorn.Config(
-            everything.app,
-            http="httptools",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=_GRACEFUL_S,
-        )
-    )
+    server = InnerServer(config(everything.app, graceful_s=STREAMS_S), everything.end_streams)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)

@@ -37,10 +37,7 @@ def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = ope
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with ports(settings, metrics) as opened:
             app.state.services = services(opened, limits_of(settings))
-            try:
-                yield
-            finally:
-                await app.state.services.feed.close()
+            yield
 
     def provide_services(state: State) -> Services:
         made: Services = state.services
@@ -77,20 +74,36 @@ def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = ope
 
 def openapi_document() -> dict[str, Any]:
     """This API's description; needs no server, no database and no settings."""
-    nowhere = Settings(database_url="postgresql://nowhere", service_token="-" * 16)  # noqa: S106  # opens nothing
+    nowhere = Settings(database_url="postgresql://nowhere", service_token="-" * 16)
     return describe(create_litestar(nowhere, Metrics("pulse_api")))
 
 
-def create_app(settings: Settings, ports: OpenPorts = open_ports) -> TraceMiddleware:
+class OrderApi:
     """The app with ids, metrics and access log around it."""
-    metrics = Metrics("pulse_api")
-    app = create_litestar(settings, metrics, ports)
-    verbose = settings.log_level == "DEBUG"
 
-    def on_request(record: RequestRecord) -> None:
-        metrics.observe(record)
-        # A line for each accepted order would cost more than storing it; orders carry their ids.
-        if verbose or record.status >= 400:
-            log_request(record)
+    def __init__(self, settings: Settings, ports: OpenPorts) -> None:
+        metrics = Metrics("pulse_api")
+        self._litestar = create_litestar(settings, metrics, ports)
+        verbose = settings.log_level == "DEBUG"
 
-    return TraceMiddleware(app, on_request=on_request)
+        def on_request(record: RequestRecord) -> None:
+            metrics.observe(record)
+            # A line for each accepted order would cost more than storing it; orders carry their ids.
+            if verbose or record.status >= 400:
+                log_request(record)
+
+        self._app = TraceMiddleware(self._litestar, on_request=on_request)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+    def end_streams(self) -> None:
+        """End the open event streams: a server waits for them before it stops."""
+        made: Services | None = self._litestar.state.get("services")
+        if made is not None:
+            made.feed.close()
+
+
+def create_app(settings: Settings, ports: OpenPorts = open_ports) -> OrderApi:
+    """Put the app together; nothing is opened before its lifespan begins."""
+    return OrderApi(settings, ports)

@@ -36,7 +36,7 @@ class JournalFeed:
         self._poller: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End all streams."""
         self._closed = True
         for listeners in self._listeners.values():

@@ -10,18 +10,20 @@ _HEALTHY = Health(status="ok", service="gapi")
 # Whoever asks /ready gives up soon; a Pulse that is that slow is not ready.
 _PULSE_TIMEOUT_S = 1.0
 
+_TAGS = ["operations"]
 
-@get("/health", summary="Does the process run?")
+
+@get("/health", tags=_TAGS, summary="Does the process run?")
 async def health() -> Health:
     return _HEALTHY
 
 
-@get("/ready", summary="Can it take orders?")
+@get("/ready", tags=_TAGS, summary="Can it take orders?")
 async def ready(request: GatewayRequest) -> Response[Readiness]:
     return await _readiness(request.gateway)
 
 
-@get("/internal/ready", before_request=needs_service_token, summary="Can it take orders?")
+@get("/internal/ready", tags=_TAGS, before_request=needs_service_token, summary="Can it take orders?")
 async def internal_ready(request: GatewayRequest) -> Response[Readiness]:
     return await _readiness(request.gateway)
 
@@ -30,6 +32,7 @@ async def internal_ready(request: GatewayRequest) -> Response[Readiness]:
     "/internal/metrics",
     before_request=needs_service_token,
     media_type="text/plain",
+    tags=_TAGS,
     summary="Figures for Prometheus",
 )
 async def metrics(request: GatewayRequest) -> Response[bytes]:

@@ -7,18 +7,25 @@ from gapi import docs_page
 from gapi.gateway import GatewayRequest
 from service_kit import ServiceError
 
+_TAGS = ["this API"]
 
-@get("/openapi.json", media_type="application/json", summary="This API as OpenAPI 3.1")
+
+@get("/openapi.json", media_type="application/json", tags=_TAGS, summary="This API as OpenAPI 3.1")
 async def openapi_json(request: GatewayRequest) -> Response[bytes]:
     return Response(request.gateway.document, headers={"Cache-Control": "no-cache"})
 
 
-@get("/docs", media_type="text/html", summary="This API to try out")
+@get("/docs", media_type="text/html", tags=_TAGS, summary="This API to try out")
 async def docs() -> Response[str]:
     return Response(docs_page.PAGE, headers=_PAGE_HEADERS)
 
 
-@get("/docs/assets/{name:str}", media_type="application/octet-stream", summary="What the page is made of")
+@get(
+    "/docs/assets/{name:str}",
+    media_type="application/octet-stream",
+    tags=_TAGS,
+    summary="What the page is made of",
+)
 async def docs_asset(name: FromPath[str]) -> Response[bytes]:
     asset = docs_page.asset(name)
     if asset is None:

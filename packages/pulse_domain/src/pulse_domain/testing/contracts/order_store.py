@@ -505,6 +505,13 @@ class OrderStoreContract:
         assert others == [None, None]
         assert await store.find_sighted(CLIENT, "d") is None
 
+    async def test_body_is_known_by_its_digest_alone(self, store: OrderStore, ids: Ids) -> None:
+        first = await store.accept(new_order(ids, body_digest="d"))
+
+        again = await store.accept(new_order(ids, body_digest="d", strategy_tag="read in another way"))
+
+        assert again == replace(first, replayed=True)
+
     async def test_other_bodies_and_other_senders_are_other_orders(self, store: OrderStore, ids: Ids) -> None:
         answers = [
             await store.accept(new_order(ids, body_digest="d")),
@@ -985,6 +992,20 @@ class OrderStoreContract:
         await pass_time(101)
 
         assert [taken.execution.attempt for taken in await claim(store)] == [2]
+
+    async def test_released_execution_that_is_to_be_cancelled_is_not_claimed(
+        self, store: OrderStore, ids: Ids
+    ) -> None:
+        order = await split_order(store, ids)
+        await claim(store)
+        await tell(store, order, CANCEL_REQUESTED)
+        await tell(store, order, released())
+        other = await split_order(store, ids)
+
+        assert [taken.order.order_id for taken in await claim(store)] == [other.order_id]
+
+        assert await store.next_due() is None
+        await check_history(store, order)
 
     async def test_twenty_claimers_at_once_never_claim_the_same(self, store: OrderStore, ids: Ids) -> None:
         for _ in range(4):
