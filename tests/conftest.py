@@ -3,6 +3,7 @@
 DATABASE_URL and REDIS_URL, where set, are used instead. The database is emptied before each test.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 
@@ -25,17 +26,28 @@ def postgres_dsn() -> Iterator[str]:
     """A Postgres without a schema of ours."""
     given = os.environ.get("DATABASE_URL")
     if given:
-        yield given
+        yield asyncio.run(_own_database(given))
         return
     with EmbeddedPostgres.start(None, durable=False) as server:
         yield server.dsn
+
+
+async def _own_database(dsn: str) -> str:
+    """A database for this worker of the test run alone, since they run side by side."""
+    name = f"pulse_tests_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    return dsn.rpartition("/")[0] + f"/{name}"
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     given = os.environ.get("REDIS_URL")
     if given:
-        yield given
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        yield given.rpartition("/")[0] + f"/{worker}"
         return
     with EmbeddedRedis.start() as server:
         yield server.url

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +173,60 @@ def services(
         yield made
     finally:
         made.close()
+
+
+PULSE = str(Path(sys.executable).with_name("pulse"))
+
+
+class Up:
+    """A running `pulse up` and the command line beside it."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.environ = {
+            **{k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")},
+            "PULSE_STATE_DIR": str(folder / "state"),
+        }
+        self.log = folder / "up.log"
+        with self.log.open("wb") as log:
+            command = [PULSE, "up", "--port", "0", *options]
+            self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
+        wait_until(self._is_up, 30, f"pulse up did not start: {self.log.read_text()}")
+        self.url = json.loads(self._endpoint.read_text())["base_url"]
+
+    @property
+    def _endpoint(self) -> Path:
+        return self.folder / "state/endpoint.json"
+
+    def _is_up(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        return "Pulse is up" in self.log.read_text() and self._endpoint.exists()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PULSE, *arguments], env=self.environ, capture_output=True, text=True, timeout=120
+        )
+
+    def json(self, *arguments: str) -> Any:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    @property
+    def webhook(self) -> str:
+        secrets = json.loads((self.folder / "state/secrets.json").read_text())
+        return f"{self.url}/api/webhooks/tradingview/{secrets['webhook_secret']}"
+
+
+@contextmanager
+def pulse_up(*options: str) -> Iterator[Up]:
+    # Not under pytest's own folder: as root, Postgres runs as another user and must reach its data.
+    folder = Path(tempfile.mkdtemp(prefix="pulse-test-"))
+    running = Up(folder, *options)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.send_signal(signal.SIGINT)
+            running.process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -11,6 +11,7 @@ import gapi.openapi
 import pulse_api.app
 import pulse_api.errors
 from pulse_domain import errors as domain_errors
+from pulse_domain.orders.events import Event
 from pulse_domain.orders.status import OrderQueueStatus, OrderState, SliceOutcome, SliceStage
 
 CONTRACT = Path(__file__).parents[2] / "doc/contract"
@@ -105,6 +106,13 @@ def test_every_word_of_a_state_is_in_the_contract(kind: type) -> None:
 
     for word in kind:  # type: ignore[attr-defined]  # an enum class
         assert re.search(rf"\b{word}\b", text), word
+
+
+def test_every_kind_of_event_is_in_the_contract() -> None:
+    text = (CONTRACT / "common.md").read_text()
+
+    for event in get_args(Event):
+        assert f"`{event.__struct_config__.tag}`" in text
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

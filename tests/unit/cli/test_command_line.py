@@ -207,7 +207,7 @@ def test_traceback_is_there_for_who_asks(started: list[UpOptions], monkeypatch: 
 
 
 def test_importing_the_command_line_is_cheap() -> None:
-    slow = {"litestar", "asyncpg", "gapi", "pulse_api", "pulse_background", "pulse_adapters", "uvicorn"}
+    slow = {"litestar", "asyncpg", "gapi", "pulse_api", "pulse_background", "sqlalchemy", "uvicorn"}
     later = {"httpx", "jwt", "rich"}
     script = f"import sys, pulse.cli; print(*({slow | later!r} & set(sys.modules)))"
 

@@ -110,7 +110,11 @@ def test_slices_of_one_day_share_its_date(capsys: pytest.CaptureFixture[str]) ->
     output.show(output.slices_table(slices))
 
     assert capsys.readouterr().out.splitlines() == [
-        "    scheduled",
+        "   scheduled",
+        "#  2026-01-05      quantity  stage      outcome  filled  average",
+        "────────────────────────────────────────────────────────────────",
+        "1  09:15:00+05:30        20  PROCESSED  FILLED       20  3787.05",
+        "2  09:16:00+05:30        20  SCHEDULED  -             0        -",
     ]
 
 
@@ -140,7 +144,10 @@ def test_reasons_are_shown_once_and_as_plain_text(capsys: pytest.CaptureFixture[
 
 def test_error_is_code_message_and_what_the_message_leaves_out() -> None:
     error = GatewayError(
-        "DUPLICATE_ORDER_UNIQUE_KEY", "another order has this key", 409, {"existing_order_id": "ord_1"}
+        "DUPLICATE_ORDER_UNIQUE_KEY",
+        "another order has this key",
+        409,
+        {"existing_order_id": "ord_1", "field": "order_unique_key"},
     )
 
     assert str(error) == "DUPLICATE_ORDER_UNIQUE_KEY: another order has this key [existing_order_id=ord_1]"

@@ -93,12 +93,22 @@ async def test_same_rows_again_change_nothing(desk: Desk) -> None:
 async def test_push_with_its_trades_needs_no_question(desk: Desk) -> None:
     order_id, broker_order_id = await live(desk)
     fill = desk.broker.fill(broker_order_id, 100)
-    desk.broker.on_trades(Unavailable(), Unavailable())
 
     await book(desk, fills=(fill,))
 
+    assert desk.broker.asked_trades == []
     execution = await desk.execution(order_id)
     assert (execution.fills, execution.provisional_quantity) == ((fill,), 0)
+
+
+async def test_trades_that_are_known_are_not_asked_for_again(desk: Desk) -> None:
+    _, broker_order_id = await live(desk)
+    desk.broker.fill(broker_order_id, 40)
+
+    for _ in range(3):
+        await book(desk)
+
+    assert desk.broker.asked_trades == [broker_order_id]
 
 
 async def test_stale_push_takes_nothing_back(desk: Desk) -> None:
@@ -363,6 +373,18 @@ async def test_two_orders_under_one_tag_are_both_seen(desk: Desk) -> None:
         first.broker_order_id, second.broker_order_id,
     }  # fmt: skip
     assert len(report.flagged) == 1
+
+
+async def test_end_of_a_second_order_in_the_same_read_does_not_end_the_first(desk: Desk) -> None:
+    order_id = await desk.order()
+    desk.broker.on_place(Unknown(took=True, call_ended=False))
+    await desk.send_due()
+    second = await second_order(desk, await desk.execution(order_id))
+    desk.broker.end(second.broker_order_id, BrokerOrderStatus.CANCELLED)
+
+    await book(desk)
+
+    assert (await desk.execution(order_id)).phase is Phase.LIVE
 
 
 async def test_trades_of_both_orders_under_one_tag_are_booked(desk: Desk) -> None:

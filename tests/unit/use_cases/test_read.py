@@ -148,3 +148,16 @@ async def test_fill_beyond_an_amendment_leaves_no_negative_quantity(desk: Desk) 
     assert quantities.filled == 70
     assert quantities.balanced
     assert min(quantities.working, quantities.cancelled) >= 0
+
+
+async def test_completion_ahead_of_its_trades_does_not_spoil_the_average(desk: Desk) -> None:
+    order_id = await desk.order()
+    await desk.send_due()
+    told: list[ev.AnyExecutionEvent] = [filled(40), ev.ExecutionCompleted(seq=1, chunk=0)]
+    await desk.store.book([Booking(order_id=order_id, event=event) for event in told])
+
+    summary = (await desk.read.get(order_id, CLIENT)).summary
+
+    # All known trades were at 100: nothing says that the rest cost less.
+    assert summary.quantities == Quantities(total=100, filled=100)
+    assert summary.average_price in (None, Decimal(100))

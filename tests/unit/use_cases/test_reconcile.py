@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,9 @@ from pulse_domain.orders.ids import OrderId, tags
 from pulse_domain.orders.model import Side, SplitConfig
 from pulse_domain.orders.status import ExecutionStatus, OrderState, Phase, SliceOutcome, TerminalReason
 from pulse_domain.ports.broker import BrokerOrder, BrokerOrderStatus
+from pulse_domain.ports.order_store import Tracked
 from pulse_domain.testing.factories import TAG_PREFIX
+from pulse_domain.testing.memory_store import InMemoryOrderStore
 from pulse_domain.testing.scripted_broker import OtherDay, Partial, Unavailable, Unknown
 from pulse_domain.use_cases.reconcile import NOT_PROVABLE, PROVEN_ABSENT, ReconcileReport
 from tests.unit.use_cases.desk import GIVE_UP_S, LEASE_S, NIFTY, RELIANCE, SETTLE_S, Desk
@@ -129,6 +132,33 @@ async def test_unchanged_rows_are_not_booked_again(desk: Desk) -> None:
 
     assert report.facts.applied == 0
     assert await desk.view(order_id) == before
+
+
+class CountingStore(InMemoryOrderStore):
+    """Counts how often executions are looked up."""
+
+    lookups = 0
+
+    async def find_by_tags(self, tags: Sequence[str]) -> list[Tracked]:
+        self.lookups += 1
+        return await super().find_by_tags(tags)
+
+
+async def test_unchanged_rows_cost_no_look_into_the_store() -> None:
+    desk = Desk(CountingStore)
+    assert isinstance(desk.store, CountingStore)
+    order_id = await desk.order()
+    await desk.send_due()
+    await desk.reconcile()
+    row = desk.row((await desk.execution(order_id)).tag)
+
+    await desk.reconcile()
+    unchanged = desk.store.lookups
+    desk.broker.fill(row.broker_order_id, 40)
+    await desk.reconcile()
+
+    assert unchanged == 1
+    assert desk.store.lookups == 2
 
 
 async def test_reconcilers_at_once_book_once(desk: Desk) -> None:
@@ -297,6 +327,16 @@ async def test_orders_of_earlier_days_need_not_be_in_the_book(desk: Desk) -> Non
     await prove_absent(desk)
 
     assert (await first(desk, order_id)).phase is Phase.PLANNED
+
+
+async def test_book_of_today_proves_nothing_of_an_order_of_yesterday(desk: Desk) -> None:
+    order_id = await unknown(desk, split_config=None)
+    await desk.pass_time(24 * 3600)
+
+    report = await prove_absent(desk)
+
+    assert (report.failed, report.released) == ((), ())
+    assert (await desk.view(order_id)).summary.state is OrderState.UNRESOLVED
 
 
 async def test_absences_need_not_be_in_a_row_of_good_reads(desk: Desk) -> None:

@@ -213,8 +213,8 @@ _PARAMETER_KEYS = ("name", "in", "description", "required")
 _KEY = {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,128}$"}
 _PATTERNS = {
     "order_id": "^ord_[0-9a-z]{26}$",
-    "last_event_id": "^[0-9]{1,18}$",
-    "Last-Event-ID": "^[0-9]{1,18}$",
+    "last_event_id": "^[0-9]{0,18}$",
+    "Last-Event-ID": "^[0-9]{0,18}$",
 }
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",

@@ -24,7 +24,11 @@ _END = r"(?!\n)$"
 _KEY = r"^[A-Za-z0-9_.:-]{1,128}" + _END
 
 # Not Decimal: that would also take "1_0", "1e9" and "NaN". Nothing calculates with these here.
-Price = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,20})?" + _END, examples=["3787.05"])] | int | float
+Price = (
+    Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,20})?" + _END, examples=["3787.05"])]
+    | Annotated[int, Meta(gt=0, le=100_000_000)]
+    | Annotated[float, Meta(gt=0, le=100_000_000)]
+)
 
 
 class SplitConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ stderr and one of the exit codes of `EXIT_CODES`.
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,7 @@ from pulse.errors import BadInput, CommandError
 from pulse.options import UpOptions
 from pulse.state import load_secrets, state_folder
 from pulse.tokens import DEFAULT_CLIENT, DEFAULT_SCOPE, HOURS_MAX, make_token
+from pulse_adapters.clock import SystemClock
 
 EXIT_CODES = """\
 Exit codes:
@@ -71,7 +72,7 @@ def token(
         raise BadInput(
             f"there are no secrets in {folder}: start `pulse up`, or set PULSE_STATE_DIR to its folder"
         )
-    expires_at = (datetime.now(UTC) + timedelta(hours=hours)).replace(microsecond=0)
+    expires_at = (SystemClock().now() + timedelta(hours=hours)).replace(microsecond=0)
     signed = make_token(secrets.jwt_secret, client=client, scope=scope, expires_at=expires_at)
     if as_json:
         output.say_json({"token": signed, "client": client, "scope": scope, "expires_at": expires_at})

@@ -10,7 +10,6 @@ CommandError             1
 from collections.abc import Mapping
 from typing import Any
 
-
 # Details that say what the caller has just typed.
 _KNOWN = ("order_id", "field")
 

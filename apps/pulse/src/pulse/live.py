@@ -1,7 +1,7 @@
 """`pulse order watch`: an order followed to its end, as JSON, as lines, or as a table that redraws."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +10,7 @@ from pulse import output
 from pulse.client import Event, Gateway
 from pulse.errors import GatewayError
 from pulse.views import JournalRow, Order, Slice, Slices
+from pulse_adapters.clock import SystemClock
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -91,7 +92,7 @@ def watch_table(gateway: Gateway, order_id: str) -> Order:
         watched.notice = "the connection is lost, trying again"
 
     def draw() -> "Group":
-        return screen(watched, console, datetime.now(UTC))
+        return screen(watched, console, SystemClock().now())
 
     with Live(console=console, get_renderable=draw, transient=True):
         for event in gateway.events(order_id, on_cut=on_cut):

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pulse.errors import BadInput
+from pulse_adapters.clock import SystemClock
 
 SCOPES = ("orders:read", "orders:write", "admin")
 DEFAULT_CLIENT = "demo"
@@ -48,7 +49,7 @@ def own_tokens(jwt_secret: str) -> Callable[[], str]:
             jwt_secret,
             client=DEFAULT_CLIENT,
             scope=DEFAULT_SCOPE,
-            expires_at=datetime.now(UTC) + timedelta(hours=1),
+            expires_at=SystemClock().now() + timedelta(hours=1),
         )
 
     return token

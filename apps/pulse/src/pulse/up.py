@@ -16,7 +16,6 @@ import gapi.settings
 import pulse_api.settings
 import pulse_background.settings
 from pulse.all_in_one import STREAMS_S, AllInOne, open_all
-from pulse.errors import CommandError
 from pulse.options import UpOptions
 from pulse.state import Secrets, load_or_create_secrets, reachable_url, remove_endpoint, write_endpoint
 from pulse.tokens import DEFAULT_CLIENT, DEFAULT_SCOPE, make_token
@@ -35,7 +34,6 @@ _MENDABLE = (
     pulse_background.settings.SettingsError,
     EmbeddedServerError,
     PulseError,
-    CommandError,
     OSError,
 )
 

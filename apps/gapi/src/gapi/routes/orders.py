@@ -99,10 +99,11 @@ async def follow_order(
         HeaderParameter(name="Last-Event-ID", required=False, description="Send what came after this event."),
     ] = None,
 ) -> Response[str]:
+    for name, given in (("Last-Event-ID", last_event_header), ("last_event_id", last_event_id)):
+        if given and _matches_seq(given) is None:
+            raise invalid(name, "must be the id of an event")
     # An EventSource that reconnects sends the header, and still the query of its first address.
     last_seen = last_event_header or last_event_id
-    if last_seen and _matches_seq(last_seen) is None:
-        raise invalid("last_event_id", "must be the id of an event")
     headers = _on_behalf(request.caller) | ({"Last-Event-ID": last_seen} if last_seen else {})
     return EventStream(request.gateway, _path(order_id) + "/events", headers)
 

@@ -284,7 +284,7 @@ NEXT_DUE = Statement(
     SELECT extract(epoch FROM l.due_at - (SELECT clock_timestamp())) AS seconds
     FROM order_ledger l JOIN orders o USING (order_id)
     WHERE l.phase = 'PLANNED' AND l.expires_at > (SELECT clock_timestamp())
-      AND o.cancel_requested_at IS NULL
+      AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested
       AND NOT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false)
     ORDER BY l.due_at LIMIT 1
     """)
@@ -297,7 +297,8 @@ CLAIM_EXECUTIONS = Statement(
         FROM order_ledger l JOIN orders o USING (order_id)
         WHERE (SELECT pulse_trading_open())
           AND l.phase = 'PLANNED' AND l.due_at <= (SELECT clock_timestamp())
-          AND l.expires_at > (SELECT clock_timestamp()) AND o.cancel_requested_at IS NULL
+          AND l.expires_at > (SELECT clock_timestamp())
+          AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested
         ORDER BY l.due_at, l.order_id, l.seq, l.chunk LIMIT :limit
         FOR NO KEY UPDATE OF l, o SKIP LOCKED
     ),
@@ -501,8 +502,10 @@ _TALLIES = """
                sum(CASE WHEN l.terminal IS NULL THEN greatest(0, l.quantity - l.cumulative_quantity)
                         ELSE 0 END) AS leaves,
                sum(greatest(0, l.cumulative_quantity - l.planned_quantity)) AS overfilled,
-               sum(CASE WHEN l.provisional_quantity > booked.units AND l.provisional_price IS NOT NULL
-                        THEN l.provisional_price * l.provisional_quantity ELSE booked.value END)::text AS value,
+               sum(CASE WHEN l.provisional_quantity <= booked.units THEN booked.value
+                        ELSE coalesce(l.provisional_price * l.provisional_quantity,
+                                      booked.value * l.provisional_quantity / nullif(booked.units, 0),
+                                      0) END)::text AS value,
                (l.terminal IS NOT NULL OR l.execution_status = 'FILLED') AS final
         FROM order_ledger l,
              LATERAL (SELECT coalesce(sum(f.quantity), 0) AS units,
@@ -560,7 +563,9 @@ SELECTIONS = {
     Selection.LEASE_EXPIRED: _tracked("l.phase = 'CLAIMED' AND l.lease_until <= (SELECT clock_timestamp())"),
     Selection.UNKNOWN: _tracked("l.phase = 'UNKNOWN'"),
     Selection.WORKING: _tracked("l.phase = 'LIVE' AND l.execution_status <> 'FILLED'"),
-    Selection.TO_WITHDRAW: _tracked("l.phase = 'PLANNED' AND o.cancel_requested_at IS NOT NULL"),
+    Selection.TO_WITHDRAW: _tracked(
+        "l.phase = 'PLANNED' AND (o.cancel_requested_at IS NOT NULL OR l.cancel_requested)"
+    ),
     Selection.TO_CANCEL: _tracked(
         "((l.phase = 'LIVE' AND l.execution_status <> 'FILLED')"
         " OR (l.phase IN ('CLAIMED', 'UNKNOWN') AND NOT l.cancel_requested))"

@@ -77,11 +77,17 @@ class Execution(Struct, frozen=True, kw_only=True):
 
     @property
     def filled_value(self) -> Decimal:
-        """Rupees paid or received for `filled_quantity`, before charges."""
+        """Rupees paid or received for `filled_quantity`, before charges.
+
+        What no trade explains counts at the broker's average, else at that of the booked trades, else 0.
+        """
         booked = sum([fill.quantity for fill in self.fills])
-        if self.provisional_quantity > booked and self.provisional_price is not None:
+        value = sum((fill.price * fill.quantity for fill in self.fills), Decimal(0))
+        if self.provisional_quantity <= booked:
+            return value
+        if self.provisional_price is not None:
             return self.provisional_price * self.provisional_quantity
-        return sum((fill.price * fill.quantity for fill in self.fills), Decimal(0))
+        return value * self.provisional_quantity / booked if booked else value
 
     @property
     def leaves_quantity(self) -> int:
@@ -174,10 +180,10 @@ def apply(execution: Execution, event: ev.AnyExecutionEvent) -> Execution:
 
 
 def _claimed(e: Execution, event: ev.ExecutionClaimed) -> Execution:
-    if e.cancel_requested:
-        raise IllegalTransition("Execution", e.status, ExecutionEventKind.CLAIMED)
     if event.attempt != e.attempt + 1:
         raise StaleAttempt("Execution", f"attempt {e.attempt}", f"claim as attempt {event.attempt}")
+    if e.cancel_requested:
+        raise IllegalTransition("Execution", e.status, ExecutionEventKind.CLAIMED)
     return replace(
         e, attempt=event.attempt, executor=event.executor, lease_until=event.lease_until,
         unanswered=False, call_ended_at=None, absences=0, last_absence_at=None, reason=None,
@@ -300,14 +306,13 @@ def _terminal(e: Execution, event: Any) -> Execution:
     if e.phase is Phase.ENDED or e.terminal is reason:
         return e
     given_up = reason in (TerminalReason.FAILED, TerminalReason.UNRESOLVED)
-    complete = reason is TerminalReason.COMPLETED
+    completed = reason is TerminalReason.COMPLETED
     return replace(
         e,
         terminal=reason,
         cancel_requested=e.cancel_requested and given_up,
-        provisional_quantity=e.quantity
-        if complete and e.filled_quantity < e.quantity
-        else e.provisional_quantity,
+        # Complete says that all is filled, whether its trades were told or not.
+        provisional_quantity=max(e.provisional_quantity, e.quantity) if completed else e.provisional_quantity,
         pending_replace=None,
         trigger_pending=False,
         reason_code=getattr(event, "reason_code", None) or e.reason_code,

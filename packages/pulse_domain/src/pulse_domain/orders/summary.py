@@ -50,7 +50,7 @@ class Tally(Struct, frozen=True, kw_only=True):
 
 
 class OrderSummary(Struct, frozen=True, kw_only=True):
-    """`average_price` is in rupees over what is filled; None before the first fill."""
+    """`average_price` is in rupees over what is filled; None while no price is known."""
 
     state: OrderState
     done: bool
@@ -101,7 +101,7 @@ def summarise(order: Order, tallies: Iterable[Tally]) -> OrderSummary:
         state=_final_state(quantities, tallies) if done else _open_state(tallies),
         done=done,
         quantities=quantities,
-        average_price=(value / filled).quantize(Decimal("0.0001")) if filled else None,
+        average_price=(value / filled).quantize(Decimal("0.0001")) if filled and value else None,
     )
 
 

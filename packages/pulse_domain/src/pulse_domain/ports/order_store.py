@@ -98,7 +98,7 @@ class Selection(StrEnum):
     LEASE_EXPIRED = "LEASE_EXPIRED"  # claimed, and no answer within the lease
     UNKNOWN = "UNKNOWN"
     WORKING = "WORKING"  # live at the broker and not final
-    TO_WITHDRAW = "TO_WITHDRAW"  # planned, of an order that is to be cancelled
+    TO_WITHDRAW = "TO_WITHDRAW"  # planned, and to be cancelled
     # Of an order that is to be cancelled: live, or in doubt and not yet marked for whoever learns its fate.
     TO_CANCEL = "TO_CANCEL"
 

@@ -36,6 +36,7 @@ class FakeClock:
 
     async def advance(self, seconds: float) -> None:
         """Move time on, waking sleepers in the order of their instants and letting each run."""
+        await settle()
         until = self._elapsed_s + seconds
         while self._sleepers and self._sleepers[0][0] <= until:
             instant, _, wakes = heapq.heappop(self._sleepers)

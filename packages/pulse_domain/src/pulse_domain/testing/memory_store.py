@@ -47,7 +47,6 @@ class _Record:
         self.journal: list[ev.JournalEntry] = []
 
     def note(self, event: ev.Event, at: datetime) -> None:
-        self.journal.append(ev.JournalEntry(seq=len(self.journal) + 1, at=at, event=event))
         if isinstance(event, ev.ExecutionEvent):
             before = self.slices[event.seq]
             after = apply_to_slice(before, event)
@@ -55,6 +54,8 @@ class _Record:
             self.slices[event.seq] = after
         else:
             self.order = apply_to_order(self.order, event, at)
+        # Last: an event that was refused has not happened.
+        self.journal.append(ev.JournalEntry(seq=len(self.journal) + 1, at=at, event=event))
 
     def executions(self) -> Iterable[Execution]:
         for seq in sorted(self.slices):
@@ -207,7 +208,9 @@ class InMemoryOrderStore:
                 for record in self._records.values()
                 if record.order.cancel_requested_at is None
                 for execution in record.executions()
-                if execution.phase is Phase.PLANNED and execution.expires_at > self._clock.now()
+                if execution.phase is Phase.PLANNED
+                and not execution.cancel_requested
+                and execution.expires_at > self._clock.now()
             ),
             key=lambda pair: (pair[0].due_at, pair[0].order_id, pair[0].seq, pair[0].chunk),
         )
@@ -349,7 +352,7 @@ class InMemoryOrderStore:
             Selection.UNKNOWN: lambda order, e: e.phase is Phase.UNKNOWN,
             Selection.WORKING: lambda order, e: e.phase is Phase.LIVE and not e.is_final,
             Selection.TO_WITHDRAW: lambda order, e: (
-                order.cancel_requested_at is not None and e.phase is Phase.PLANNED
+                e.phase is Phase.PLANNED and (order.cancel_requested_at is not None or e.cancel_requested)
             ),
             Selection.TO_CANCEL: lambda order, e: (
                 order.cancel_requested_at is not None

@@ -88,7 +88,7 @@ class ScriptedBroker:
 
     tickets: every order that `place` was called with, sent or not.
     sent: those of them that may have left the house.
-    cancels, modifies: the broker order ids that were asked for.
+    cancels, modifies, asked_trades: the broker order ids that were asked for.
     """
 
     def __init__(self, clock: Clock, *, name: str = "scripted", pushes: bool = True) -> None:
@@ -98,6 +98,7 @@ class ScriptedBroker:
         self.sent: list[OrderTicket] = []
         self.cancels: list[BrokerOrderId] = []
         self.modifies: list[BrokerOrderId] = []
+        self.asked_trades: list[BrokerOrderId] = []
         self.reads = 0
         self._clock = clock
         self._rows: dict[BrokerOrderId, BrokerOrder] = {}
@@ -320,6 +321,7 @@ class ScriptedBroker:
         )
 
     async def trades(self, broker_order_id: BrokerOrderId) -> tuple[Fill, ...]:
+        self.asked_trades.append(broker_order_id)
         await asyncio.sleep(0)
         outcome = self._ask_trades.popleft() if self._ask_trades else Accepts()
         if isinstance(outcome, Unavailable):
