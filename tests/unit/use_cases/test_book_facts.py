@@ -304,7 +304,7 @@ async def test_late_fill_is_booked_and_flagged(desk: Desk) -> None:
 
     execution = await desk.execution(order_id)
     assert (execution.status, execution.filled_quantity) == (ExecutionStatus.CANCELLED, 30)
-    assert [e.flags for e in report.flagged] == [(LATE_FILL,)]
+    assert [t.execution.flags for t in report.flagged] == [(LATE_FILL,)]
     assert (await desk.view(order_id)).summary.state is OrderState.PARTIALLY_FILLED
 
 
@@ -315,7 +315,7 @@ async def test_overfill_is_booked_and_flagged(desk: Desk) -> None:
 
     report = await book(desk)
 
-    assert [e.flags for e in report.flagged] == [(OVERFILLED,)]
+    assert [t.execution.flags for t in report.flagged] == [(OVERFILLED,)]
     quantities = (await desk.view(order_id)).summary.quantities
     assert (quantities.filled, quantities.overfilled) == (120, 20)
     assert quantities.balanced
@@ -328,7 +328,7 @@ async def test_order_that_we_had_not_sent_is_taken_in_and_flagged(desk: Desk) ->
 
     report = await book(desk)
 
-    assert [e.flags for e in report.flagged] == [(UNPLANNED,)]
+    assert [t.execution.flags for t in report.flagged] == [(UNPLANNED,)]
     assert (await desk.execution(order_id)).phase is Phase.LIVE
     assert await desk.claim() == []
 
@@ -356,7 +356,7 @@ async def test_second_order_under_one_tag_is_flagged(desk: Desk) -> None:
 
     report = await book(desk)
 
-    assert [e.flags for e in report.flagged] == [(f"{SECOND_ORDER}:{second.broker_order_id}",)]
+    assert [t.execution.flags for t in report.flagged] == [(f"{SECOND_ORDER}:{second.broker_order_id}",)]
 
 
 async def test_two_orders_under_one_tag_are_both_seen(desk: Desk) -> None:

@@ -229,7 +229,7 @@ async def test_restored_backup_learns_from_the_book_what_was_sent(desk: Desk) ->
     report = await desk.reconcile()
     await desk.send_due()
 
-    assert [execution.tag for execution in report.facts.flagged] == [tag]
+    assert [t.execution.tag for t in report.facts.flagged] == [tag]
     assert desk.broker.tickets == []
 
 

@@ -13,7 +13,7 @@ from gapi import openapi
 from gapi.auth import Hooks, ServiceToken, Tokens
 from gapi.errors import STATUSES, translate
 from gapi.gateway import Gateway, GatewayRequest
-from gapi.pulse_client import AiohttpClient, PulseClient
+from gapi.pulse_client import HttpPulseClient, PulseClient
 from gapi.routes import HANDLERS
 from gapi.settings import Settings
 from service_kit import Metrics, RequestRecord, TraceMiddleware, log_request
@@ -89,7 +89,7 @@ def create_app(
     settings: Settings, *, client: PulseClient | None = None, clock: Callable[[], float] = time.time
 ) -> GatewayApp:
     """Put the gateway together; nothing is opened before its lifespan begins."""
-    pulse = client or AiohttpClient(
+    pulse = client or HttpPulseClient(
         settings.pulse_url,
         settings.service_token,
         timeout_s=settings.pulse_timeout_s,

@@ -8,8 +8,9 @@ from litestar import Response
 from litestar.types import Receive, Scope, Send
 
 from gapi.gateway import Gateway
+from gapi.hop import Answer
 from gapi.passing import passed
-from gapi.pulse_client import Answer, Stream
+from gapi.pulse_client import Stream
 
 _HEADERS = [
     (b"content-type", b"text/event-stream"),

@@ -9,7 +9,8 @@ from litestar import Response
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
-from gapi.pulse_client import Answer, Headers
+from gapi.hop import Answer
+from gapi.pulse_client import Headers
 from service_kit import ServiceError
 
 _PASSED_ON = frozenset((b"content-type", b"idempotent-replayed", b"retry-after"))

@@ -11,13 +11,13 @@ answered as a replay.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import aiohttp
 import structlog
 from yarl import URL
 
+from gapi.hop import Answer, ConnectionBroken, ConnectionPool
 from service_kit import REQUEST_ID_HEADER, TRACE_ID_HEADER, ServiceError, trace
 
 KEEP_ALIVE_S = 15
@@ -27,14 +27,6 @@ STREAM_SILENCE_S = 60
 Headers = Sequence[tuple[bytes, bytes]]
 
 log = structlog.get_logger(__name__)
-
-
-class Answer(NamedTuple):
-    """`headers` as in ASGI: raw pairs, the names in lower case."""
-
-    status: int
-    headers: Headers
-    body: bytes
 
 
 class Stream(NamedTuple):
@@ -75,28 +67,39 @@ class PulseClient(Protocol):
         """Get an answer in chunks, no faster than they are taken; leaving the block closes the connection."""
 
 
-class AiohttpClient:
+class HttpPulseClient:
     """url: `http://host:port`, or `unix:/path/to.sock`. connections: the most that are open for requests."""
 
     def __init__(self, url: str, token: str, *, timeout_s: float, connections: int) -> None:
         self._socket = url.removeprefix("unix:") if url.startswith("unix:") else None
-        base = "http://pulse" if self._socket else url
-        self._url = lru_cache(1024)(lambda path: URL(base + path, encoded=True))
-        self._token = token
+        self._base = "http://pulse" if self._socket else url
         self._timeout_s = timeout_s
-        self._connections = connections
-        self._pooled: aiohttp.ClientSession | None = None
-        self._fresh: aiohttp.ClientSession | None = None
+        self._authorization = {"Authorization": f"Bearer {token}"}
+        self._pool = ConnectionPool(
+            url, size=connections, keep_alive_s=KEEP_ALIVE_S, headers=self._authorization
+        )
+        # Streams last for hours and must not use up the pool; a general client suits them.
+        self._streams: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        self._pooled = self._session(limit=self._connections, keepalive_timeout=KEEP_ALIVE_S)
-        # Second attempts, and streams: those last for hours and must not use up the pool.
-        self._fresh = self._session(limit=0, force_close=True)
+        connector: aiohttp.BaseConnector
+        if self._socket:
+            connector = aiohttp.UnixConnector(self._socket, limit=0, force_close=True)
+        else:
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._streams = aiohttp.ClientSession(
+            connector=connector,
+            headers=self._authorization,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=_STREAM_TIMEOUT,
+        )
 
     async def close(self) -> None:
-        for session in (self._pooled, self._fresh):
-            if session is not None:
-                await session.close()
+        self._pool.close()
+        if self._streams is not None:
+            await self._streams.close()
 
     async def request(
         self,
@@ -107,39 +110,18 @@ class AiohttpClient:
         body: bytes = b"",
         timeout_s: float | None = None,
     ) -> Answer:
-        sent = _with_ids(headers)
         try:
             # One limit for everything: waiting for a connection, both attempts, reading the answer.
             async with asyncio.timeout(min(timeout_s or self._timeout_s, self._timeout_s)):
-                try:
-                    return await self._send(self._pooled, method, path, sent, body)
-                except aiohttp.ClientConnectorError:
-                    raise
-                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError):
-                    return await self._send(self._fresh, method, path, sent, body)
-        except (TimeoutError, aiohttp.ClientError) as error:
+                return await self._pool.request(method, path, headers=_with_ids(headers), body=body)
+        except (ConnectionBroken, OSError) as error:
             raise _unavailable(error) from error
-
-    async def _send(
-        self,
-        session: aiohttp.ClientSession | None,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        body: bytes,
-    ) -> Answer:
-        assert session is not None, "the client is not open"
-        async with session.request(
-            method, self._url(path), headers=headers, data=body or None, allow_redirects=False
-        ) as response:
-            return Answer(response.status, _lower(response.raw_headers), await response.read())
 
     @asynccontextmanager
     async def stream(self, path: str, *, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
-        assert self._fresh is not None, "the client is not open"
-        opening = self._fresh.get(
-            self._url(path), headers=_with_ids(headers), allow_redirects=False, timeout=_STREAM_TIMEOUT
-        )
+        assert self._streams is not None, "the client is not open"
+        url = URL(self._base + path, encoded=True)
+        opening = self._streams.get(url, headers=_with_ids(headers), allow_redirects=False)
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await opening
@@ -150,29 +132,7 @@ class AiohttpClient:
         finally:
             response.close()
 
-    def _session(
-        self, *, limit: int, force_close: bool = False, keepalive_timeout: float | None = None
-    ) -> aiohttp.ClientSession:
-        connector: aiohttp.BaseConnector
-        if self._socket:
-            connector = aiohttp.UnixConnector(
-                self._socket, limit=limit, force_close=force_close, keepalive_timeout=keepalive_timeout
-            )
-        else:
-            connector = aiohttp.TCPConnector(
-                limit=limit, force_close=force_close, keepalive_timeout=keepalive_timeout
-            )
-        return aiohttp.ClientSession(
-            connector=connector,
-            headers={"Authorization": f"Bearer {self._token}"},
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_NO_TIMEOUT,
-        )
 
-
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_read=STREAM_SILENCE_S)
 
 

@@ -35,7 +35,6 @@ from pulse_background.background import Background, BackgroundPorts
 from pulse_background.scheduler import SoleProcess
 from pulse_background.virtual import open_market
 from pulse_domain.ports.work_queue import JobKind
-from service_kit import render
 from service_kit.server import InnerServer, config
 
 log = structlog.get_logger(__name__)
@@ -186,13 +185,13 @@ def _dispatch(gateway: Asgi, order_api: Asgi) -> Asgi:
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         path: str = scope.get("path", "")
-        if scope["type"] != "http" or not (path == _PULSE or path.startswith(_PULSE + "/")):
-            await gateway(scope, receive, send)
-        elif _is_loopback(scope.get("client")):
+        mounted = scope["type"] == "http" and (path == _PULSE or path.startswith(_PULSE + "/"))
+        if mounted and _is_loopback(scope.get("client")):
             inner = path.removeprefix(_PULSE) or "/"
             await order_api({**scope, "path": inner, "raw_path": inner.encode()}, receive, send)
         else:
-            await _not_found(send)
+            # For others there is no such route, as the gateway says of any.
+            await gateway(scope, receive, send)
 
     return app
 
@@ -202,10 +201,3 @@ def _is_loopback(client: tuple[str, int] | None) -> bool:
         return client is not None and ip_address(client[0]).is_loopback
     except ValueError:
         return False
-
-
-async def _not_found(send: Any) -> None:
-    body = render("NOT_FOUND", "there is no such route")
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 404, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -4,7 +4,9 @@ It takes its options from the environment: PULSE_STATE_DIR, MARKET_FEED, FEED_SP
 with a banner.
 """
 
+import asyncio
 import os
+import signal
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -40,7 +42,16 @@ class LazyAllInOne:
                 await receive()
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
-            await self._opened.app(scope, receive, send)
+            watch = asyncio.create_task(self._end_on_failure(self._opened))
+            try:
+                await self._opened.app(scope, receive, send)
+            finally:
+                watch.cancel()
+
+    async def _end_on_failure(self, opened: AllInOne) -> None:
+        await opened.failed.wait()
+        # The server's own way of ending; whoever started it starts it again.
+        signal.raise_signal(signal.SIGTERM)
 
 
 app = LazyAllInOne()

@@ -119,8 +119,7 @@ def _print_banner(url: str, secrets: Secrets, options: UpOptions) -> None:
 
   gateway    {url}/api      docs {url}/docs
   order API  {url}/pulse    (from this machine only)
-  webhook    {url}/api/webhooks/tradingview/{secrets.webhook_secret}
-             an alert without a split becomes 6 slices in 1 minute
+{_webhook_lines(url, secrets)}
 
   token of client {DEFAULT_CLIENT}, for 12 hours
   {token}
@@ -136,3 +135,10 @@ and watch it:
 """,
         flush=True,
     )
+
+
+def _webhook_lines(url: str, secrets: Secrets) -> str:
+    if os.environ.get("GAPI_WEBHOOK_HOOKS"):
+        return "  webhook    those of GAPI_WEBHOOK_HOOKS"
+    return f"""  webhook    {url}/api/webhooks/tradingview/{secrets.webhook_secret}
+             an alert without a split becomes 6 slices in 1 minute"""

@@ -52,6 +52,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {
         field: environ[name] for name, field in _VARIABLES.items() if environ.get(name, "") != ""
     }
+    values["log_level"] = values.get("log_level", "INFO").upper()
     for name in ("DATABASE_URL", "PULSE_SERVICE_TOKEN"):
         if _VARIABLES[name] not in values:
             raise SettingsError(f"{name} is not set")
@@ -62,7 +63,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     if values.get("redis_url", "redis://").partition("://")[0] not in ("redis", "rediss"):
         raise SettingsError("REDIS_URL must begin with redis://")
     settings = _convert(values)
-    for name, low, high in (("PULSE_API_PORT", 0, 65535), ("DATABASE_POOL_SIZE", 1, 1000)):
+    for name, low, high in (
+        ("PULSE_API_PORT", 0, 65535),
+        ("DATABASE_POOL_SIZE", 1, 1000),
+        ("GRACEFUL_SHUTDOWN_SECONDS", 0, 600),
+        ("BROKER_ORDERS_PER_SECOND", 1, 10_000),
+        ("BROKER_ORDERS_PER_MINUTE", 1, 1_000_000),
+        ("BROKER_ORDERS_PER_DAY", 1, 100_000_000),
+    ):
         if not low <= getattr(settings, _VARIABLES[name]) <= high:
             raise SettingsError(f"{name} must be between {low} and {high}")
     if settings.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):

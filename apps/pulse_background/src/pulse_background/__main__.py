@@ -26,7 +26,9 @@ async def serve(settings: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     metrics = Metrics("pulse_background")
-    listener = None if settings.metrics_port is None else metrics.serve(settings.metrics_port)
+    listener = (
+        None if settings.metrics_port is None else metrics.serve(settings.metrics_port, settings.metrics_host)
+    )
     async with open_ports(settings, metrics) as ports:
         background = Background(ports, settings)
         worker = None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import structlog
 from msgspec import Struct
 
 from pulse_background.scheduler import Leadership, Scheduler
@@ -10,7 +11,7 @@ from pulse_background.settings import Settings
 from pulse_background.wakeup import Wakeup
 from pulse_background.workers.broker_sync import BrokerSync
 from pulse_background.workers.order_canceller import OrderCanceller
-from pulse_background.workers.order_splitter import OrderSplitter
+from pulse_background.workers.order_splitter import OrderSplitter, log_outcome
 from pulse_background.workers.outcome_recorder import OutcomeRecorder
 from pulse_background.workers.slice_executor import ExecutorSettings, SliceExecutor
 from pulse_background.workers.timeout_monitor import TimeoutMonitor
@@ -25,6 +26,8 @@ from pulse_domain.use_cases.monitor import MonitorTimeouts
 from pulse_domain.use_cases.reconcile import Reconcile, ReconcileSettings
 from pulse_domain.use_cases.record_outcome import RecordOutcomes
 from pulse_domain.use_cases.split import SplitOrders, SplitSettings
+
+log = structlog.get_logger(__name__)
 
 
 class BackgroundPorts(Struct, frozen=True, kw_only=True):
@@ -42,6 +45,7 @@ class Background:
 
     def __init__(self, ports: BackgroundPorts, settings: Settings) -> None:
         store, broker, clock = ports.store, ports.broker, ports.clock
+        self._graceful_s = settings.graceful_shutdown_seconds
         call_timeout_s = settings.broker_call_timeout_seconds
         cancel = CancelExecutions(store, broker, call_timeout_s=call_timeout_s)
         facts = BookFacts(store, broker, settings.tag_prefix)
@@ -61,6 +65,7 @@ class Background:
                     lease_s=settings.order_split_timeout_minutes * 60,
                     grace_s=settings.slice_grace_seconds,
                 ),
+                log_outcome,
             ),
             self._wakeups[JobKind.SPLIT_ORDER],
             poll_s=settings.order_splitter_poll_interval_seconds,
@@ -100,7 +105,11 @@ class Background:
             self._wakeups[JobKind.RECONCILE],
             interval_s=settings.broker_sync_interval_seconds,
         )
-        self._canceller = OrderCanceller(cancel, self._wakeups[JobKind.CANCEL_ORDER])
+        self._canceller = OrderCanceller(
+            cancel,
+            self._wakeups[JobKind.CANCEL_ORDER],
+            poll_s=settings.order_splitter_poll_interval_seconds,
+        )
         monitor = TimeoutMonitor(
             MonitorTimeouts(store, cancel, split_attempts_max=settings.order_split_attempts_max),
             Wakeup(clock),
@@ -124,15 +133,27 @@ class Background:
                 group.create_task(self._canceller.run(), name="order-canceller"),
             ]
             splitter = group.create_task(self._splitter.run(), name="order-splitter")
-            executor = group.create_task(self._execute(), name="slice-executor")
+            executor = group.create_task(self._execute(stop), name="slice-executor")
             await stop.wait()
             self._splitter.stop()
             self._executor.stop()
-            await asyncio.wait({splitter, executor})
-            for helper in helpers:
-                helper.cancel()
+            _, unfinished = await asyncio.wait({splitter, executor}, timeout=self._graceful_s)
+            if unfinished:
+                # Claims whose outcome could not be stored are found by their leases.
+                log.warning("stopping with work unfinished", tasks=[task.get_name() for task in unfinished])
+            for task in (*helpers, *unfinished):
+                task.cancel()
 
-    async def _execute(self) -> None:
+    async def _execute(self, stop: asyncio.Event) -> None:
         # Nothing is sent before the broker's book was read: it may hold what we have forgotten.
-        await self._sync.first_read()
-        await self._executor.run()
+        first_read = asyncio.ensure_future(self._sync.first_read())
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({first_read, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            if not first_read.done():
+                first_read.cancel()
+        if not stop.is_set():
+            await first_read
+            await self._executor.run()

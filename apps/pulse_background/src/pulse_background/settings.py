@@ -34,6 +34,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     unknown_give_up_seconds: float = 1800.0
     database_pool_size: int = 10
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     log_level: str = "INFO"
     graceful_shutdown_seconds: float = 15.0
 
@@ -58,7 +59,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     for field, kind in Settings.__annotations__.items():
         text = environ.get(field.upper(), "")
         if text:
-            values[field] = _convert(field, text, kind)
+            values[field] = _convert(field, text.upper() if field == "log_level" else text, kind)
     if "database_url" not in values:
         raise SettingsError("DATABASE_URL is not set")
     settings = Settings(**values)

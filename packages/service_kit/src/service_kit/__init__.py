@@ -1,6 +1,7 @@
 """Trace ids, JSON logs, error envelope and metrics, alike in every service.
 
-Imported by name only: `service_kit.dramatiq_trace` (needs the extra `dramatiq`) and `service_kit.testing`.
+Imported by name only, with the extra that each needs: `dramatiq_trace` (dramatiq), `litestar_kit` (litestar),
+`server` (server); and `testing`.
 """
 
 from service_kit.asgi import RequestRecord, TraceMiddleware, log_request

@@ -10,7 +10,7 @@ from pulse_domain.ports.broker import Broker
 from pulse_domain.ports.clock import Clock
 from pulse_domain.use_cases.book_facts import BookFacts, FactsReport
 from pulse_domain.use_cases.reconcile import Reconcile, ReconcileReport
-from service_kit import bound
+from service_kit import Ids, bind, bound
 
 log = structlog.get_logger(__name__)
 
@@ -85,10 +85,11 @@ def _report(report: ReconcileReport) -> None:
 def _report_facts(facts: FactsReport) -> None:
     for row in facts.strangers:
         log.error("an order with our prefix that we do not know", broker_order_id=row.broker_order_id)
-    for execution in facts.flagged:
-        log.error(
-            "the broker contradicts what we thought",
-            order_id=execution.order_id,
-            execution_id=execution.execution_id,
-            flags=list(execution.flags),
-        )
+    for tracked in facts.flagged:
+        with bind(Ids(tracked.order.request_id, tracked.order.trace_id)):
+            log.error(
+                "the broker contradicts what we thought",
+                order_id=tracked.order.order_id,
+                execution_id=tracked.execution.execution_id,
+                flags=list(tracked.execution.flags),
+            )

@@ -1,4 +1,4 @@
-"""Carry cancels out as soon as they are asked for; the timeout monitor repeats what was missed."""
+"""Carry cancels out as soon as they are asked for, and on every poll those whose hint was lost."""
 
 import structlog
 
@@ -9,18 +9,17 @@ from service_kit import bound
 
 log = structlog.get_logger(__name__)
 
-_IDLE_S = 3600.0
-
 
 class OrderCanceller:
-    def __init__(self, cancel: CancelExecutions, wakeup: Wakeup) -> None:
+    def __init__(self, cancel: CancelExecutions, wakeup: Wakeup, *, poll_s: float) -> None:
         self._cancel = cancel
         self._wakeup = wakeup
+        self._poll_s = poll_s
 
     async def run(self) -> None:
         with bound(worker="executor"):
             while True:
-                await self._wakeup.wait(_IDLE_S)
+                await self._wakeup.wait(self._poll_s)
                 try:
                     await self._cancel()
                 except StorageUnavailable as error:

@@ -6,10 +6,20 @@ import structlog
 
 from pulse_background.wakeup import Wakeup
 from pulse_domain.errors import StorageUnavailable
+from pulse_domain.orders.model import Order
 from pulse_domain.use_cases.split import SplitOrders
-from service_kit import bound
+from service_kit import Ids, bind, bound
 
 log = structlog.get_logger(__name__)
+
+
+def log_outcome(order: Order, outcome: str) -> None:
+    """Log what came of splitting an order, under the ids of the request that made it."""
+    with bind(Ids(order.request_id, order.trace_id)):
+        if outcome == "failed":
+            log.error("order cannot be split", order_id=order.order_id)
+        else:
+            log.info("order split", order_id=order.order_id, outcome=outcome)
 
 
 class OrderSplitter:
@@ -41,10 +51,6 @@ class OrderSplitter:
         """Split until no order is waiting."""
         while not self._stopping:
             report = await self._split()
-            for order_id in report.saved:
-                log.info("order split", order_id=order_id)
-            for order_id in report.failed:
-                log.error("order cannot be split", order_id=order_id)
             if report.saved:
                 self._on_saved()
             if not report.seen:

@@ -5,9 +5,11 @@ import asyncio
 import structlog
 
 from pulse_domain.errors import StorageUnavailable
+from pulse_domain.orders.model import Order
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.order_store import Booking, BookResult
 from pulse_domain.use_cases.record_outcome import RecordOutcomes
+from service_kit import Ids, bind
 
 log = structlog.get_logger(__name__)
 
@@ -20,11 +22,12 @@ class OutcomeRecorder:
     def __init__(self, record: RecordOutcomes, clock: Clock) -> None:
         self._record = record
         self._clock = clock
-        self._waiting: list[Booking] = []
+        self._waiting: list[tuple[Booking, Order]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    def add(self, booking: Booking) -> None:
-        self._waiting.append(booking)
+    def add(self, booking: Booking, order: Order) -> None:
+        """Take an outcome of one of the order's executions; it is written soon."""
+        self._waiting.append((booking, order))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write(), name="outcome-recorder")
 
@@ -37,17 +40,18 @@ class OutcomeRecorder:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                booked = await self._record(batch)
+                booked = await self._record([booking for booking, _ in batch])
             except StorageUnavailable as error:
                 log.warning("outcomes wait for the store", count=len(batch), error=error.message)
                 self._waiting = batch + self._waiting
                 await self._clock.sleep(_RETRY_S)
                 continue
-            for booking, result in zip(batch, booked, strict=True):
+            for (booking, order), result in zip(batch, booked, strict=True):
                 if result.result is BookResult.REFUSED:
                     # Somebody learnt more meanwhile: a push came first, or the lease had run out.
-                    log.info(
-                        "outcome was overtaken",
-                        order_id=booking.order_id,
-                        outcome=booking.event.__struct_config__.tag,
-                    )
+                    with bind(Ids(order.request_id, order.trace_id)):
+                        log.info(
+                            "outcome was overtaken",
+                            order_id=order.order_id,
+                            outcome=booking.event.__struct_config__.tag,
+                        )

@@ -104,7 +104,7 @@ class SliceExecutor:
                 outcome=booking.event.__struct_config__.tag,
                 duration_ms=booking.call.duration_ms if booking.call else None,
             )
-            self._recorder.add(booking)
+            self._recorder.add(booking, order)
 
     def _finished(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)

@@ -306,13 +306,13 @@ def _terminal(e: Execution, event: Any) -> Execution:
     if e.phase is Phase.ENDED or e.terminal is reason:
         return e
     given_up = reason in (TerminalReason.FAILED, TerminalReason.UNRESOLVED)
-    completed = reason is TerminalReason.COMPLETED
+    untold = reason is TerminalReason.COMPLETED and e.filled_quantity < e.quantity
     return replace(
         e,
         terminal=reason,
         cancel_requested=e.cancel_requested and given_up,
-        # Complete says that all is filled, whether its trades were told or not.
-        provisional_quantity=max(e.provisional_quantity, e.quantity) if completed else e.provisional_quantity,
+        # Complete says that all is filled, though its trades may not have been told yet.
+        provisional_quantity=e.quantity if untold else e.provisional_quantity,
         pending_replace=None,
         trigger_pending=False,
         reason_code=getattr(event, "reason_code", None) or e.reason_code,

@@ -11,9 +11,10 @@ from msgspec import Struct
 from pulse_domain.errors import BrokerError
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.execution import Execution
+from pulse_domain.orders.model import Order
 from pulse_domain.orders.status import Phase
 from pulse_domain.ports.broker import Broker, BrokerOrder, BrokerOrderStatus
-from pulse_domain.ports.order_store import Booked, Booking, BookResult, OrderStore
+from pulse_domain.ports.order_store import Booked, Booking, BookResult, OrderStore, Tracked
 
 
 class FactsReport(Struct, frozen=True, kw_only=True):
@@ -23,7 +24,7 @@ class FactsReport(Struct, frozen=True, kw_only=True):
     applied: int = 0
     unexplained: frozenset[str] = frozenset()
     strangers: tuple[BrokerOrder, ...] = ()
-    flagged: tuple[Execution, ...] = ()
+    flagged: tuple[Tracked, ...] = ()
 
 
 class BookFacts:
@@ -41,9 +42,9 @@ class BookFacts:
         ours = [(tag, row) for row in rows for tag in row.tags if self.is_ours(tag)]
         if not ours:
             return FactsReport()
-        tracked = {
-            t.execution.tag: t.execution for t in await self._store.find_by_tags([tag for tag, _ in ours])
-        }
+        found = await self._store.find_by_tags([tag for tag, _ in ours])
+        tracked = {t.execution.tag: t.execution for t in found}
+        orders = {t.execution.tag: t.order for t in found}
         bookings: list[Booking] = []
         unexplained = set[str]()
         # With two orders under one tag, which should never be, the first one known is the execution's.
@@ -67,7 +68,7 @@ class BookFacts:
             applied=sum(b.result is BookResult.APPLIED for b in booked),
             unexplained=frozenset(unexplained),
             strangers=tuple(row for tag, row in ours if tag not in tracked),
-            flagged=_flagged(booked, tracked),
+            flagged=_flagged(booked, tracked, orders),
         )
 
     def is_ours(self, tag: str) -> bool:
@@ -150,11 +151,12 @@ def answer_of(row: BrokerOrder) -> dict[str, str | int]:
     return answer
 
 
-def _flagged(booked: list[Booked], before: dict[str, Execution]) -> tuple[Execution, ...]:
-    return tuple(
-        {
-            b.execution.execution_id: b.execution
-            for b in booked
-            if b.execution is not None and b.execution.flags != before[b.execution.tag].flags
-        }.values()
-    )
+def _flagged(
+    booked: list[Booked], before: dict[str, Execution], orders: dict[str, Order]
+) -> tuple[Tracked, ...]:
+    latest = {
+        b.execution.tag: b.execution
+        for b in booked
+        if b.execution is not None and b.execution.flags != before[b.execution.tag].flags
+    }
+    return tuple(Tracked(order=orders[tag], execution=execution) for tag, execution in latest.items())

@@ -1,5 +1,6 @@
 """Split accepted orders into scheduled slices."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from msgspec import Struct
@@ -34,25 +35,37 @@ class SplitReport(Struct, frozen=True, kw_only=True):
 
 
 class SplitOrders:
-    def __init__(self, store: OrderStore, settings: SplitSettings) -> None:
+    """on_outcome: told of each order and what came of it: saved, failed or dropped."""
+
+    def __init__(
+        self,
+        store: OrderStore,
+        settings: SplitSettings,
+        on_outcome: Callable[[Order, str], None] = lambda order, outcome: None,
+    ) -> None:
         self._store = store
         self._settings = settings
+        self._on_outcome = on_outcome
 
     async def __call__(self) -> SplitReport:
         """Split one batch of orders. A report with nothing seen means that none is waiting."""
         settings = self._settings
         orders = await self._store.claim_orders(settings.batch_size, settings.executor, settings.lease_s)
-        saved, failed, dropped = list[OrderId](), list[OrderId](), list[OrderId]()
+        outcomes: dict[str, list[OrderId]] = {"saved": [], "failed": [], "dropped": []}
         for order in orders:
-            try:
-                plan = plan_of(order, settings.tag_prefix, settings.grace_s)
-            except CannotSplit as error:
-                closed = await self._store.fail_split(order.order_id, order.split_attempt, error.message)
-                (failed if closed else dropped).append(order.order_id)
-                continue
-            result = await self._store.save_split(order.order_id, plan)
-            (saved if result is SplitResult.SAVED else dropped).append(order.order_id)
-        return SplitReport(saved=tuple(saved), failed=tuple(failed), dropped=tuple(dropped))
+            outcome = await self._split(order)
+            outcomes[outcome].append(order.order_id)
+            self._on_outcome(order, outcome)
+        return SplitReport(**{outcome: tuple(ids) for outcome, ids in outcomes.items()})
+
+    async def _split(self, order: Order) -> str:
+        try:
+            plan = plan_of(order, self._settings.tag_prefix, self._settings.grace_s)
+        except CannotSplit as error:
+            closed = await self._store.fail_split(order.order_id, order.split_attempt, error.message)
+            return "failed" if closed else "dropped"
+        result = await self._store.save_split(order.order_id, plan)
+        return "saved" if result is SplitResult.SAVED else "dropped"
 
 
 def plan_of(order: Order, tag_prefix: str, grace_s: float) -> SplitSaved:
