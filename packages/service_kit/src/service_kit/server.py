@@ -4,6 +4,7 @@ Imported by name, needs the extra `server`.
 """
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -42,6 +43,13 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
         self._end_streams = end_streams
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # What lives by now lives for good: code, routes, statements. Looking through it again and again took
+        # an eighth of every request, and 30 ms at a time from whichever requests were under way.
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end_streams()
