@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
-import pytest_asyncio
+import pytest
 
 from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.store import PostgresOrderStore
@@ -45,13 +45,13 @@ class _Acquired:
 
 
 class TestPostgresOrderStore(OrderStoreContract):
-    @pytest_asyncio.fixture
+    @pytest.fixture
     async def store(self, database: asyncpg.Pool) -> AsyncIterator[PostgresOrderStore]:
         await database.execute(FAKE_CLOCK)
         yield PostgresOrderStore(Database(_ShiftedPool(database)))
         await database.execute("DROP SCHEMA fake_time CASCADE")
 
-    @pytest_asyncio.fixture
+    @pytest.fixture
     async def pass_time(self, database: asyncpg.Pool) -> Callable[[float], Awaitable[None]]:
         async def shift(seconds: float) -> None:
             await database.execute("UPDATE fake_time.shift SET seconds = seconds + $1", seconds)

@@ -144,7 +144,7 @@ def test_follow_up_messages_keep_the_ids(broker: StubBroker) -> None:
         return "done"
 
     with trace.bind(GIVEN):
-        dramatiq.pipeline([send_on.message(), note.message()], broker=broker).run()  # type: ignore[no-untyped-call]  # Dramatiq's own
+        dramatiq.pipeline([send_on.message(), note.message()], broker=broker).run()
     run(broker)
 
     assert seen == [GIVEN, GIVEN]
