@@ -1,6 +1,5 @@
 """How `pulse up` ends, and what is there when it starts again."""
 
-import json
 import signal
 from pathlib import Path
 
@@ -34,21 +33,26 @@ def test_ctrl_c_ends_with_0_and_leaves_nothing_running() -> None:
 
 def test_state_survives_a_kill_and_orders_go_on() -> None:
     with pulse_up() as up:
-        placed = up.json("order", "place", "NSE:TCS", "buy", "10", "--splits", "2", "--minutes", "1")
+        placed = up.json("order", "place", "NSE:TCS", "buy", "10", "--splits", "2", "--minutes", "1")[
+            "order_id"
+        ]
+        wait_until(
+            lambda: up.json("order", "show", placed)["order"]["quantities"]["filled"] > 0,
+            30,
+            "the first slice was not filled",
+        )
         up.process.kill()
         up.process.wait(10)
         wait_until(lambda: not processes_mentioning(str(up.folder)), 15, "a process is left after kill -9")
 
         again = Up(up.folder)
         try:
-            watched = again.run("order", "watch", placed["order_id"])
-            shown = again.json("order", "show", placed["order_id"])
+            watched = again.run("order", "watch", placed)
+            shown = again.json("order", "show", placed)
         finally:
             again.process.send_signal(signal.SIGINT)
             again.process.wait(30)
 
-    # Killed at any point, the first slice may be in doubt: never sent twice, and the second is filled.
-    assert watched.returncode in (0, 3) or "UNKNOWN" in json.dumps(shown)
+    assert watched.returncode == 0, watched.stdout
     executions = [e for s in shown["slices"] for e in s["executions"]]
-    assert sum(e["filled_quantity"] for e in executions) <= 10
-    assert executions[1]["status"] == "FILLED"
+    assert [(e["status"], e["attempt"], len(e["fills"])) for e in executions] == [("FILLED", 1, 1)] * 2

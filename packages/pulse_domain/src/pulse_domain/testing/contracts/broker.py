@@ -48,7 +48,7 @@ class BrokerContract:
 
     @pytest.fixture
     def venue(self) -> BrokerVenue:
-        raise NotImplementedError
+        pytest.fail("a subclass overrides this fixture")
 
     async def test_market_order_fills_at_once(self, venue: BrokerVenue) -> None:
         order_id = await _place(venue, quantity=3 * venue.terms.lot_size)

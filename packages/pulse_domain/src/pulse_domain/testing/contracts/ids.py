@@ -13,7 +13,7 @@ class IdsContract:
 
     @pytest.fixture
     def ids(self) -> Ids:
-        raise NotImplementedError
+        pytest.fail("a subclass overrides this fixture")
 
     @pytest.fixture
     def other_ids(self) -> Ids | None:

@@ -27,7 +27,7 @@ class InstrumentMasterContract:
 
     @pytest.fixture
     def venue(self) -> InstrumentMasterVenue:
-        raise NotImplementedError
+        pytest.fail("a subclass overrides this fixture")
 
     async def test_terms_can_be_traded_on(self, venue: InstrumentMasterVenue) -> None:
         for instrument in (venue.cash, venue.derivative):

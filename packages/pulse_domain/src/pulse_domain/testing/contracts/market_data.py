@@ -36,7 +36,7 @@ class MarketDataContract:
 
     @pytest.fixture
     def venue(self) -> MarketDataVenue:
-        raise NotImplementedError
+        pytest.fail("a subclass overrides this fixture")
 
     async def test_quote_is_of_the_instrument_and_of_now(self, venue: MarketDataVenue) -> None:
         quote = await venue.market.quote(venue.instrument)

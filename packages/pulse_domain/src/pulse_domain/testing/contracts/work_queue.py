@@ -16,7 +16,7 @@ class WorkQueueContract:
 
     @pytest.fixture
     def queue(self) -> WorkQueue:
-        raise NotImplementedError
+        pytest.fail("a subclass overrides this fixture")
 
     @pytest.fixture
     def received(self) -> Received | None:
