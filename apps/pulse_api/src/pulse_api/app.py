@@ -114,6 +114,12 @@ class OrderApi:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._app(scope, receive, send)
 
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """What a server does at its start and end; for whoever runs the app without one."""
+        async with self._litestar.lifespan():
+            yield
+
     def end_streams(self) -> None:
         """End the open event streams: a server waits for them before it stops."""
         made: Services | None = self._litestar.state.get("services")
