@@ -4,8 +4,10 @@ import time
 from datetime import datetime
 from typing import Any
 
-from pulse_adapters.embedded import EmbeddedRedis
-from tests.acceptance.conftest import HOOK_SECRET, Services, wait_until
+import asyncpg
+
+from pulse_adapters.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.acceptance.conftest import HOOK_SECRET, JWT_SECRET, SERVICE_TOKEN, Services, wait_until
 
 # One poll interval of the splitter and one of the broker sync, with room for a slow machine.
 DELAY_S = 30
@@ -68,3 +70,33 @@ def test_services_end_gracefully(services: Services) -> None:
 
     assert codes == {"pulse_api": 0, "gapi": 0, "pulse_background": 0}
     services.start()
+
+
+async def test_no_secret_is_in_a_log_an_answer_or_the_database(
+    services: Services, own_postgres: EmbeddedPostgres
+) -> None:
+    token = services.client.headers["Authorization"].removeprefix("Bearer ")
+    password = own_postgres.dsn.partition("@")[0].rpartition(":")[2]
+    secrets = [SERVICE_TOKEN, JWT_SECRET, HOOK_SECRET, token, password]
+    url = "/api/webhooks/tradingview"
+    answers = [
+        services.client.post(url, json={"apikey": HOOK_SECRET, "symbol": "TCS", "action": "hold"}),
+        services.client.post(
+            url, json={"apikey": HOOK_SECRET, "symbol": "TCS", "action": "buy", "quantity": 1}
+        ),
+        services.client.post(f"{url}/{HOOK_SECRET}", content=b"BUY TCS"),
+        services.client.post(f"{url}/{HOOK_SECRET}x", content=b"{}"),
+        services.client.get("/internal/metrics", headers={"Authorization": f"Bearer {SERVICE_TOKEN}x"}),
+        services.client.get("/api/orders", headers={"Authorization": f"Bearer {token}x"}),
+    ]
+    shown = [services.log.read_text(), *(a.text + str(a.headers) for a in answers)]
+    connection = await asyncpg.connect(own_postgres.dsn)
+    tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    for table in tables:
+        rows = await connection.fetch(f"SELECT to_jsonb(t)::text AS row FROM {table['tablename']} t")
+        shown += [row["row"] for row in rows]
+    await connection.close()
+
+    assert [answer.status_code for answer in answers] == [400, 202, 400, 401, 401, 401]
+    for secret in secrets:
+        assert not any(secret in text for text in shown)

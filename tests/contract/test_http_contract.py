@@ -1,6 +1,7 @@
 """doc/contract is the source of truth: the running apps have its routes and codes, and no others."""
 
 import re
+from inspect import signature
 from pathlib import Path
 from typing import Any, get_args
 
@@ -147,4 +148,7 @@ def _example(kind: type[domain_errors.PulseError]) -> Exception:
         return kind("TIMEOUT", call_ended=True)
     if issubclass(kind, domain_errors.BrokerError):
         return kind("TIMEOUT")
-    return kind()
+    needed = [
+        p for p in signature(kind).parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+    ]
+    return kind(*[1] * len(needed))

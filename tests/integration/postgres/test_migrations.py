@@ -52,5 +52,5 @@ async def test_migrating_twice_and_at_once_changes_nothing(empty_dsn: str) -> No
 
 
 def test_an_address_of_another_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="DATABASE_URL must begin with postgresql://"):
+    with pytest.raises(ValueError, match="DATABASE_URL must be postgresql://"):
         sqlalchemy_url("mysql://u:secret@h/d")

@@ -1,5 +1,6 @@
 """The whole domain on its doubles, and the verbs that a story needs."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -71,7 +72,8 @@ class Desk:
             self.broker, self.clock, ExecuteSettings(executor="executor-1", lease_s=LEASE_S)
         )
         self.cancel_executions = CancelExecutions(self.store, self.broker)
-        self.record = RecordOutcomes(self.store, self.cancel_executions)
+        self._to_cancel: list[None] = []
+        self._record = RecordOutcomes(self.store, lambda: self._to_cancel.append(None))
         self.request_cancel = RequestCancel(self.store, self.queue)
         self.facts = BookFacts(self.store, self.broker, TAG_PREFIX)
         self.reconcile = self.new_reconcile()
@@ -86,6 +88,14 @@ class Desk:
         return Reconcile(self.store, self.broker, self.facts, self.clock, settings)
 
     # --- verbs
+
+    async def record(self, bookings: Sequence[Booking]) -> list[Booked]:
+        """Record outcomes, and have the canceller woken where that is asked for."""
+        booked = await self._record(bookings)
+        while self._to_cancel:
+            self._to_cancel.pop()
+            await self.cancel_executions()
+        return booked
 
     async def accept(self, key: str | None = "key-1", *, digest: str | None = None, **request: Any) -> Accepted:
         return await self.accept_order(

@@ -348,7 +348,7 @@ async def test_absences_need_not_be_in_a_row_of_good_reads(desk: Desk) -> None:
     await desk.reconcile()
     with pytest.raises(BrokerUnavailable):
         await desk.reconcile()
-    await desk.pass_time(1)
+    await desk.pass_time(5)
     report = await desk.reconcile()
 
     assert report.released == ((await first(desk, order_id)).execution_id,)

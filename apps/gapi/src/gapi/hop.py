@@ -124,7 +124,7 @@ class ConnectionPool:
         self._closed = False
 
     async def request(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send one request; once more, on a connection of its own, where a kept one turns out to be dead.
+        """Send one request; once more, on a connection of its own, where the first one breaks.
 
         Raises:
             ConnectionBroken: the second connection broke too.

@@ -1,10 +1,12 @@
 """What the service is told by its environment, read once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+
+from pulse_adapters.postgres.pool import check_dsn
 
 
 class SettingsError(Exception):
@@ -26,6 +28,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port})"
+
+    def __rich_repr__(self) -> Iterator[Any]:
+        return iter(())  # a Struct of its own would show every field
 
 
 _VARIABLES = {
@@ -56,8 +61,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     for name in ("DATABASE_URL", "PULSE_SERVICE_TOKEN"):
         if _VARIABLES[name] not in values:
             raise SettingsError(f"{name} is not set")
-    if not values["database_url"].startswith(("postgresql://", "postgres://")):
-        raise SettingsError("DATABASE_URL must begin with postgresql://")
+    try:
+        check_dsn(values["database_url"])
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL {error}") from None
     if len(values["service_token"]) < 16:
         raise SettingsError("PULSE_SERVICE_TOKEN must have at least 16 characters")
     if values.get("redis_url", "redis://").partition("://")[0] not in ("redis", "rediss"):

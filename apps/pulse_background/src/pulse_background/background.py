@@ -62,11 +62,15 @@ class Background:
                     executor=ports.executor_id,
                     tag_prefix=settings.tag_prefix,
                     batch_size=settings.batch_size,
-                    lease_s=settings.order_split_timeout_minutes * 60,
+                    # A split takes milliseconds. Where its worker dies, another must have the time to take over
+                    # before the first slice is too late to be sent.
+                    lease_s=min(settings.order_split_timeout_minutes * 60, settings.slice_grace_seconds / 3),
                     grace_s=settings.slice_grace_seconds,
                 ),
                 log_outcome,
             ),
+            lambda: store.recover_splits(settings.order_split_attempts_max),
+            clock,
             self._wakeups[JobKind.SPLIT_ORDER],
             poll_s=settings.order_splitter_poll_interval_seconds,
             on_saved=due.call,
@@ -79,7 +83,7 @@ class Background:
         self._executor = SliceExecutor(
             store,
             ExecuteSlice(broker, clock, execute),
-            OutcomeRecorder(RecordOutcomes(store, cancel), clock),
+            OutcomeRecorder(RecordOutcomes(store, self._wakeups[JobKind.CANCEL_ORDER].call), clock),
             clock,
             due,
             ExecutorSettings(

@@ -1,9 +1,11 @@
 """What the workers are told by their environment, read once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
+
+from pulse_adapters.postgres.pool import check_dsn
 
 
 class SettingsError(Exception):
@@ -40,6 +42,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Settings(broker_type={self.broker_type!r}, market_feed={self.market_feed!r})"
+
+    def __rich_repr__(self) -> Iterator[Any]:
+        return iter(())  # a Struct of its own would show every field
 
 
 _POSITIVE = {
@@ -80,15 +85,17 @@ def _convert(field: str, text: str, kind: Any) -> Any:
 
 
 def _check(settings: Settings) -> None:
-    if not settings.database_url.startswith(("postgresql://", "postgres://")):
-        raise SettingsError("DATABASE_URL must begin with postgresql://")
+    try:
+        check_dsn(settings.database_url)
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL {error}") from None
     if (settings.redis_url or "redis:").partition(":")[0] not in ("redis", "rediss"):
         raise SettingsError("REDIS_URL must begin with redis://")
     if settings.broker_type not in ("virtual", "mock"):
         raise SettingsError("BROKER_TYPE must be virtual (or its alias mock)")
     if not (len(settings.tag_prefix) == 2 and settings.tag_prefix.isascii() and settings.tag_prefix.isalnum()):
         raise SettingsError("TAG_PREFIX must be two letters or digits")
-    if settings.slice_grace_seconds < 0:
+    if not 0 <= settings.slice_grace_seconds < 1e9:
         raise SettingsError("SLICE_GRACE_SECONDS must not be negative")
     lease_s = settings.slice_execution_timeout_minutes * 60
     if lease_s < 2 * settings.broker_call_timeout_seconds:

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from pulse_background.wakeup import Wakeup
-from pulse_domain.errors import BrokerError, StorageUnavailable
+from pulse_domain.errors import BrokerError, StorageRejected, StorageUnavailable
 from pulse_domain.ports.broker import Broker
 from pulse_domain.ports.clock import Clock
 from pulse_domain.use_cases.book_facts import BookFacts, FactsReport
@@ -34,6 +34,8 @@ class BrokerSync:
         self._clock = clock
         self._wakeup = wakeup
         self._interval_s = interval_s
+        # The first read and the leader's own must not run into one another.
+        self._reading = asyncio.Lock()
 
     async def run(self) -> None:
         with bound(worker="monitor"):
@@ -45,11 +47,12 @@ class BrokerSync:
         """Read the book once, completely: before that nothing may be sent."""
         while True:
             try:
-                report = await self._reconcile()
+                async with self._reading:
+                    report = await self._reconcile()
                 if report.complete:
                     return
                 log.warning("the order book is incomplete; nothing is sent yet")
-            except (BrokerError, StorageUnavailable) as error:
+            except (BrokerError, StorageUnavailable, StorageRejected) as error:
                 log.warning("the order book cannot be read; nothing is sent yet", error=error.message)
             await self._clock.sleep(_RETRY_S)
 
@@ -58,7 +61,7 @@ class BrokerSync:
             try:
                 async for update in self._broker.updates():
                     _report_facts(await self._facts([update]))
-            except (BrokerError, StorageUnavailable) as error:
+            except (BrokerError, StorageUnavailable, StorageRejected) as error:
                 # What was missed is in the next read of the book.
                 log.warning("broker updates broke off", error=error.message)
                 self._wakeup.call()
@@ -67,8 +70,10 @@ class BrokerSync:
     async def _read_book(self) -> None:
         while True:
             try:
-                _report(await self._reconcile())
-            except (BrokerError, StorageUnavailable) as error:
+                async with self._reading:
+                    report = await self._reconcile()
+                _report(report)
+            except (BrokerError, StorageUnavailable, StorageRejected) as error:
                 log.warning("the order book cannot be read", error=error.message)
             await self._wakeup.wait(self._interval_s)
 

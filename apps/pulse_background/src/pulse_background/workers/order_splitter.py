@@ -1,16 +1,19 @@
 """Split orders as they come in, and on every poll those whose hint was lost."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from pulse_background.wakeup import Wakeup
 from pulse_domain.errors import StorageUnavailable
 from pulse_domain.orders.model import Order
+from pulse_domain.ports.clock import Clock
 from pulse_domain.use_cases.split import SplitOrders
 from service_kit import Ids, bind, bound
 
 log = structlog.get_logger(__name__)
+
+_RETRY_S = 0.5
 
 
 def log_outcome(order: Order, outcome: str) -> None:
@@ -24,9 +27,18 @@ def log_outcome(order: Order, outcome: str) -> None:
 
 class OrderSplitter:
     def __init__(
-        self, split: SplitOrders, wakeup: Wakeup, *, poll_s: float, on_saved: Callable[[], None]
+        self,
+        split: SplitOrders,
+        recover: Callable[[], Awaitable[object]],
+        clock: Clock,
+        wakeup: Wakeup,
+        *,
+        poll_s: float,
+        on_saved: Callable[[], None],
     ) -> None:
         self._split = split
+        self._recover = recover
+        self._clock = clock
         self._wakeup = wakeup
         self._poll_s = poll_s
         self._on_saved = on_saved
@@ -45,10 +57,13 @@ class OrderSplitter:
                     await self.drain()
                 except StorageUnavailable as error:
                     log.warning("the store does not answer", error=error.message)
+                    await self._clock.sleep(min(_RETRY_S, self._poll_s))
+                    continue
                 await self._wakeup.wait(self._poll_s)
 
     async def drain(self) -> None:
-        """Split until no order is waiting."""
+        """Split until no order is waiting, those of workers that went silent included."""
+        await self._recover()
         while not self._stopping:
             report = await self._split()
             if report.saved:

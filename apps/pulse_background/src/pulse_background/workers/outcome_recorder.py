@@ -1,10 +1,11 @@
 """Record outcomes in batches: what has gathered while one batch was written makes the next."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
-from pulse_domain.errors import StorageUnavailable
+from pulse_domain.errors import StorageRejected, StorageUnavailable
 from pulse_domain.orders.model import Order
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.order_store import Booking, BookResult
@@ -35,23 +36,46 @@ class OutcomeRecorder:
         """Return once everything added so far is stored."""
         while self._writer is not None and not self._writer.done():
             await asyncio.wait({self._writer})
+        self.check()
+
+    def check(self) -> None:
+        """Raise what ended the writing, if something did; the process should end by it."""
+        if self._writer is not None and self._writer.done() and not self._writer.cancelled():
+            error = self._writer.exception()
+            if error is not None:
+                raise error
 
     async def _write(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                booked = await self._record([booking for booking, _ in batch])
+                await self._write_batch(batch)
             except StorageUnavailable as error:
                 log.warning("outcomes wait for the store", count=len(batch), error=error.message)
                 self._waiting = batch + self._waiting
                 await self._clock.sleep(_RETRY_S)
-                continue
-            for (booking, order), result in zip(batch, booked, strict=True):
-                if result.result is BookResult.REFUSED:
-                    # Somebody learnt more meanwhile: a push came first, or the lease had run out.
-                    with bind(Ids(order.request_id, order.trace_id)):
-                        log.info(
-                            "outcome was overtaken",
-                            order_id=order.order_id,
-                            outcome=booking.event.__struct_config__.tag,
-                        )
+            except BaseException:
+                self._waiting = batch + self._waiting
+                raise
+
+    async def _write_batch(self, batch: list[tuple[Booking, Order]]) -> None:
+        try:
+            booked = await self._record([booking for booking, _ in batch])
+        except StorageRejected as error:
+            if len(batch) > 1:
+                # One of them spoils the step for the others: each gets its own.
+                for one in batch:
+                    await self._write_batch([one])
+                return
+            # Its lease runs out, and the broker's book tells what became of it.
+            _log(log.error, "an outcome cannot be stored", *batch[0], error=error.message)
+            return
+        for (booking, order), result in zip(batch, booked, strict=True):
+            if result.result is BookResult.REFUSED:
+                # Somebody learnt more meanwhile: a push came first, or the lease had run out.
+                _log(log.info, "outcome was overtaken", booking, order)
+
+
+def _log(write: Callable[..., object], text: str, booking: Booking, order: Order, **more: object) -> None:
+    with bind(Ids(order.request_id, order.trace_id)):
+        write(text, order_id=order.order_id, outcome=booking.event.__struct_config__.tag, **more)

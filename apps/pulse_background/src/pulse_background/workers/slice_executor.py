@@ -13,8 +13,9 @@ from msgspec import Struct
 from pulse_background.wakeup import Wakeup
 from pulse_background.workers.outcome_recorder import OutcomeRecorder
 from pulse_domain.errors import StorageUnavailable
+from pulse_domain.orders.events import ExecutionReleased
 from pulse_domain.ports.clock import Clock
-from pulse_domain.ports.order_store import Claim, OrderStore
+from pulse_domain.ports.order_store import Booking, Claim, OrderStore
 from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
 from service_kit import Ids, bind, bound
 
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 # Something is due and was not handed out: another worker holds it for a moment, or trading is halted.
 _CONTENTION_PAUSE_S = 0.02
+CLAIM_LOST = "CLAIM_LOST"
 
 
 class ExecutorSettings(Struct, frozen=True, kw_only=True):
@@ -50,6 +52,10 @@ class SliceExecutor:
         self._on_sent = on_sent
         self._calls: set[asyncio.Task[None]] = set()
         self._stopping = False
+        # A claim was asked for and its answer lost: it may have been given.
+        self._claims_in_doubt = False
+        # The attempts that may have been sent, with their instants: those are never given back here.
+        self._handed: dict[tuple[str, int], float] = {}
 
     async def run(self) -> None:
         """Work until `stop`; then return once every call has its outcome recorded."""
@@ -70,6 +76,9 @@ class SliceExecutor:
         self._wakeup.call()
 
     async def _turn(self) -> None:
+        self._recorder.check()
+        if self._claims_in_doubt:
+            await self._release_unsent()
         due_in = await self._store.next_due()
         if due_in is None or due_in > 0:
             poll_s = self._settings.poll_s
@@ -84,13 +93,45 @@ class SliceExecutor:
             return
         claimed_at = self._clock.monotonic()
         settings = self._settings.execute
+        self._forget_old_attempts(claimed_at)
+        self._claims_in_doubt = True
         claims = await self._store.claim_executions(free, settings.executor, settings.lease_s)
+        self._claims_in_doubt = False
         for claim in claims:
+            self._handed[claim.execution.execution_id, claim.execution.attempt] = claimed_at
             call = asyncio.create_task(self._send(claim, claimed_at))
             self._calls.add(call)
             call.add_done_callback(self._finished)
         if not claims:
             await self._clock.sleep(_CONTENTION_PAUSE_S)
+
+    def _forget_old_attempts(self, now: float) -> None:
+        # An attempt whose lease has run out is in flight no more. The oldest come first.
+        horizon = now - 2 * self._settings.execute.lease_s
+        while self._handed and next(iter(self._handed.values())) < horizon:
+            del self._handed[next(iter(self._handed))]
+
+    async def _release_unsent(self) -> None:
+        """Give back what was claimed for us without our knowing: none of it was sent."""
+        mine = self._settings.execute.executor
+        lost = [
+            Booking(
+                order_id=execution.order_id,
+                event=ExecutionReleased(
+                    seq=execution.seq,
+                    chunk=execution.chunk,
+                    attempt=execution.attempt,
+                    reason=CLAIM_LOST,
+                    not_before=execution.due_at,
+                ),
+            )
+            for execution in await self._store.in_flight()
+            if execution.executor == mine and (execution.execution_id, execution.attempt) not in self._handed
+        ]
+        if lost:
+            await self._store.book(lost)
+            log.warning("claims whose answer was lost are given back", count=len(lost))
+        self._claims_in_doubt = False
 
     async def _send(self, claim: Claim, claimed_at: float) -> None:
         order, execution = claim.order, claim.execution

@@ -8,6 +8,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+import structlog
 
 from pulse_adapters.postgres import steps
 from pulse_adapters.postgres.pool import Database
@@ -18,6 +19,8 @@ from pulse_domain.orders.model import FINGERPRINT_VERSION, NewOrder
 # Two statements at once keep the server busy while the other one waits for its commit.
 _STATEMENTS_MAX = 2
 _ORDERS_MAX = 64
+
+log = structlog.get_logger(__name__)
 
 _encode = msgspec.json.encode
 _Waiting = tuple[NewOrder, asyncio.Future[tuple[bool, bool]]]
@@ -67,9 +70,13 @@ class OrderInserts:
             _fail(batch, error)
         except StorageUnavailable as error:
             _fail(batch, error)
-        except BaseException:
+        except BaseException as error:
+            # Whatever it was, nobody may be left waiting. Those that wait for the next batch get one.
+            log.error("orders could not be stored", exc_info=error)
             _fail(batch, StorageUnavailable())
-            raise
+            if not isinstance(error, Exception):
+                _fail(self._waiting, StorageUnavailable())
+                raise
         else:
             stored = set(row["stored"])
             for new, done in batch:
@@ -84,6 +91,8 @@ def _fail(batch: list[_Waiting], error: Exception) -> None:
 
 
 def _accept_args(orders: list[NewOrder]) -> list[Any]:
+    # In the order of their keys, so that two statements with the same keys cannot wait for each other.
+    orders = sorted(orders, key=lambda new: (new.client_id, new.order_unique_key))
     values = [order_values(new) for new in orders]
     columns = {name: [row[name] for row in values] for name in values[0]}
     return steps.ACCEPT.args(**columns, event=[_encode(accepted_event(new)).decode() for new in orders])

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from pulse_adapters.postgres.pool import check_dsn
+
 _LOCK_KEY = 0x70756C7365  # "pulse"
 _LOCK_TRIES_S = 60
 
@@ -44,11 +46,12 @@ async def migrate(dsn: str) -> None:
 
 
 def sqlalchemy_url(dsn: str) -> str:
-    """The same address for SQLAlchemy's asyncpg dialect."""
-    scheme, separator, rest = dsn.partition("://")
-    if scheme not in ("postgresql", "postgres") or not separator:
-        raise ValueError("DATABASE_URL must begin with postgresql://")
-    return f"postgresql+asyncpg://{rest}"
+    """The same address for SQLAlchemy's asyncpg dialect. Raises ValueError where it cannot be read."""
+    try:
+        check_dsn(dsn)
+    except ValueError as error:
+        raise ValueError(f"DATABASE_URL {error}") from None
+    return "postgresql+asyncpg://" + dsn.partition("://")[2]
 
 
 def _upgrade(connection: Connection) -> None:

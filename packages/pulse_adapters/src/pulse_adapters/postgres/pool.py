@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -18,9 +19,9 @@ UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.QueryCanceledError,
+    asyncpg.OperatorInterventionError,  # shutdowns, cancelled statements
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until the failover is over
     asyncpg.DeadlockDetectedError,
     asyncpg.InsufficientResourcesError,
 )
@@ -30,6 +31,23 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publishe
     def get_reset_query(self) -> str:
         # No step leaves session state behind, so the round trip that would clear it is saved.
         return ""
+
+
+def check_dsn(dsn: str) -> None:
+    """Check an address before a driver quotes a part of it, perhaps of the password, in an error.
+
+    Raises:
+        ValueError: it cannot be read; the text holds nothing of it.
+    """
+    try:
+        parts = urlsplit(dsn)
+        good = parts.scheme in ("postgresql", "postgres") and not parts.fragment and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(
+            "must be postgresql://user:password@host:port/database, special characters percent-encoded"
+        )
 
 
 async def create_pool(dsn: str, *, size: int = 10, command_timeout_s: float = 10.0) -> asyncpg.Pool:

@@ -188,7 +188,7 @@ class PostgresOrderStore:
             arguments = BookArguments(calls)
             swapped: dict[_SliceKey, SliceState] = {}
             journal: list[int] = []
-            for key, indices in list(waiting.items()):
+            for key, indices in sorted(waiting.items()):
                 state = states.get(key)
                 if state is None:
                     del waiting[key]

@@ -98,7 +98,7 @@ orders = Table(
     Column("order_queue_status", _ID, nullable=False),
     Column("order_queue_skip_reason", String),
     Column("failure", String),
-    Column("split_attempt", SmallInteger, nullable=False, server_default="0"),
+    Column("split_attempt", Integer, nullable=False, server_default="0"),
     Column("split_executor", _ID),
     Column("split_lease_until", _INSTANT),
     Column("cancel_requested_at", _INSTANT),
@@ -109,6 +109,7 @@ orders = Table(
     Index("ix_orders_client", "client_id", "order_id"),
     Index("ix_orders_pending", "order_id", postgresql_where=text("order_queue_status = 'PENDING'")),
     Index("ix_orders_splitting", "order_id", postgresql_where=text("order_queue_status = 'IN_PROGRESS'")),
+    Index("ix_orders_cancelled", "order_id", postgresql_where=text("cancel_requested_at IS NOT NULL")),
     # Room for the updates of a life: they stay on their page and touch no index (HOT).
     postgresql_with={"fillfactor": 70},
 )
@@ -158,12 +159,12 @@ order_ledger = Table(
     Column("cumulative_quantity", Integer, nullable=False, server_default="0"),
     Column("due_at", _INSTANT, nullable=False),
     Column("expires_at", _INSTANT, nullable=False),
-    Column("attempt", SmallInteger, nullable=False, server_default="0"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
     Column("executor", _ID),
     Column("lease_until", _INSTANT),
     Column("unanswered", Boolean, nullable=False, server_default="false"),
     Column("call_ended_at", _INSTANT),
-    Column("absences", SmallInteger, nullable=False, server_default="0"),
+    Column("absences", Integer, nullable=False, server_default="0"),
     Column("last_absence_at", _INSTANT),
     Column("trigger_pending", Boolean, nullable=False, server_default="false"),
     Column("provisional_quantity", Integer, nullable=False, server_default="0"),
@@ -189,7 +190,13 @@ order_ledger = Table(
             "phase IN ('CLAIMED', 'UNKNOWN') OR (phase = 'LIVE' AND execution_status <> 'FILLED')"
         ),
     ),
-    Index("ix_order_ledger_exchange_id", "exchange_id", postgresql_where=text("exchange_id IS NOT NULL")),
+    Index("ix_order_ledger_overdue", "expires_at", postgresql_where=text("phase = 'PLANNED'")),
+    Index(
+        "ix_order_ledger_placed",
+        "due_at",
+        postgresql_include=["exchange_id"],
+        postgresql_where=text("exchange_id IS NOT NULL"),
+    ),
     postgresql_with={"fillfactor": 70},
 )
 

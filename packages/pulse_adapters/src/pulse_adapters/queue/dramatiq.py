@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 
 import dramatiq
-from dramatiq.errors import DramatiqError
-from redis.exceptions import RedisError
 
 from pulse_adapters.queue.redis_broker import message
 from pulse_domain.ports.work_queue import Job
@@ -58,7 +56,7 @@ class DramatiqQueue:
             try:
                 for job, context in batch:
                     context.run(self._broker.enqueue, message(job.kind, job.order_id))
-            except (DramatiqError, RedisError, OSError):
+            except Exception:  # whatever it is, hints may be dropped, and this thread must live
                 self._on_drop(len(batch))
                 if self._closing:
                     return

@@ -14,6 +14,13 @@ from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.status import ExecutionEventKind as Kind
 from pulse_domain.orders.status import TerminalReason
 
+_TEXT_MAX = 500
+
+
+def storable(text: str) -> str:
+    """A broker's text as any store can keep it: valid Unicode, no zero bytes, not endless."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:_TEXT_MAX]
+
 
 class _Event(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
     pass

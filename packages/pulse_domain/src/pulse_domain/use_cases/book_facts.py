@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from pulse_domain.errors import BrokerError
 from pulse_domain.orders import events as ev
+from pulse_domain.orders.events import storable
 from pulse_domain.orders.execution import Execution
 from pulse_domain.orders.model import Order
 from pulse_domain.orders.status import Phase
@@ -112,11 +113,13 @@ def facts_of(execution: Execution, row: BrokerOrder, fills: tuple[ev.Fill, ...])
         case BrokerOrderStatus.COMPLETE:
             events.append(ev.ExecutionCompleted(**place))
         case BrokerOrderStatus.CANCELLED:
-            events.append(ev.ExecutionCancelled(**place, reason=row.reason or ""))
+            events.append(ev.ExecutionCancelled(**place, reason=storable(row.reason or "")))
         case BrokerOrderStatus.REJECTED:
             events.append(
                 ev.ExecutionRejected(
-                    **place, reason_code=row.reason_code or "REJECTED", message=row.reason or ""
+                    **place,
+                    reason_code=storable(row.reason_code or "REJECTED"),
+                    message=storable(row.reason or ""),
                 )
             )
         case BrokerOrderStatus.EXPIRED:
@@ -147,7 +150,7 @@ def answer_of(row: BrokerOrder) -> dict[str, str | int]:
         "average_price": str(row.average_price),
     }
     if row.reason_code or row.reason:
-        answer["reason"] = f"{row.reason_code or ''} {row.reason or ''}".strip()
+        answer["reason"] = storable(f"{row.reason_code or ''} {row.reason or ''}".strip())
     return answer
 
 

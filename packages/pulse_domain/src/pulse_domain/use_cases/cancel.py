@@ -8,6 +8,7 @@ from pulse_domain.errors import (
     NotFound,
 )
 from pulse_domain.orders import events as ev
+from pulse_domain.orders.events import storable
 from pulse_domain.orders.execution import Execution
 from pulse_domain.orders.ids import ClientId, OrderId
 from pulse_domain.orders.status import Phase
@@ -40,6 +41,9 @@ class RequestCancel:
         return await self._store.get(order_id, client_id) or view
 
 
+_PASSES_MAX = 63
+
+
 class CancelExecutions:
     """Carry requested cancels out; safe to run at any time, by anyone, again and again."""
 
@@ -50,11 +54,17 @@ class CancelExecutions:
         self._broker = broker
         self._batch_size = batch_size
         self._call_timeout_s = call_timeout_s
+        # Refused cancels: how often, and how many passes to leave out before asking again.
+        self._refused: dict[str, tuple[int, int]] = {}
 
     async def __call__(self) -> int:
         """One pass. Returns how many executions were withdrawn or asked to be cancelled."""
         handled = await self._withdraw()
-        tracked = await self._store.select(Selection.TO_CANCEL, limit=self._batch_size)
+        tracked = [
+            t
+            for t in await self._store.select(Selection.TO_CANCEL, limit=self._batch_size)
+            if self._is_due(t.execution.execution_id)
+        ]
         requests = [
             Booking(
                 order_id=t.order.order_id,
@@ -85,13 +95,22 @@ class CancelExecutions:
         )
         return sum(b.result is BookResult.APPLIED for b in booked)
 
+    def _is_due(self, execution_id: str) -> bool:
+        # A broker that refuses is asked after 1, 3, 7, ... passes: each refusal is two rows in the journal.
+        times, passes = self._refused.get(execution_id, (0, 0))
+        if passes > 0:
+            self._refused[execution_id] = (times, passes - 1)
+        return passes == 0
+
     async def _cancel_at_broker(self, execution: Execution) -> None:
         assert execution.broker_order_id is not None, "a live execution has its broker order id"
         try:
             await self._broker.cancel(execution.broker_order_id, timeout_s=self._call_timeout_s)
         except BrokerRejected as refused:
+            times = self._refused.get(execution.execution_id, (0, 0))[0] + 1
+            self._refused[execution.execution_id] = (times, min(2**times - 1, _PASSES_MAX))
             event = ev.ExecutionCancelRefused(
-                seq=execution.seq, chunk=execution.chunk, reason=refused.reason_code
+                seq=execution.seq, chunk=execution.chunk, reason=storable(refused.reason_code)
             )
             await self._store.book([Booking(order_id=execution.order_id, event=event)])
         except (BrokerUnavailable, BrokerOutcomeUnknown):

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from pulse_domain.errors import BrokerError, BrokerOutcomeUnknown, BrokerRejected, BrokerUnavailable
 from pulse_domain.orders import events as ev
+from pulse_domain.orders.events import storable
 from pulse_domain.ports.broker import Broker, OrderTicket
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.order_store import Booking, BrokerCall, Claim
@@ -17,12 +18,14 @@ from pulse_domain.ports.order_store import Booking, BrokerCall, Claim
 
 class ExecuteSettings(Struct, frozen=True, kw_only=True):
     """call_timeout_s: the hard deadline of a call at the broker; the lease must outlive it.
-    retry_after_s: the wait after "certainly not sent"; the order's window bounds the retries."""
+    retry_after_s: the wait after "certainly not sent", doubled at each attempt up to `retry_after_max_s`; the
+    order's window bounds the retries."""
 
     executor: str
     call_timeout_s: float = 10.0
     lease_s: float = 120.0
     retry_after_s: float = 1.0
+    retry_after_max_s: float = 30.0
 
 
 DEADLINE_PASSED = "DEADLINE_PASSED"
@@ -43,11 +46,13 @@ class ExecuteSlice:
         place = {"seq": execution.seq, "chunk": execution.chunk}
         fence = {**place, "attempt": execution.attempt}
         lease_left = claim.lease_s - (self._clock.monotonic() - claimed_at)
-        if lease_left < self._settings.call_timeout_s or self._clock.now() >= execution.expires_at:
+        if lease_left < self._settings.call_timeout_s or store_now(claim, lease_left) >= execution.expires_at:
             # Too late for the order's window, or to be sure that the call ends within the lease.
             return Booking(
                 order_id=execution.order_id,
-                event=ev.ExecutionReleased(**fence, reason=DEADLINE_PASSED, not_before=self._clock.now()),
+                event=ev.ExecutionReleased(
+                    **fence, reason=DEADLINE_PASSED, not_before=store_now(claim, lease_left)
+                ),
             )
         ticket = ticket_of(claim)
         began_at, began = self._clock.now(), self._clock.monotonic()
@@ -58,17 +63,28 @@ class ExecuteSlice:
             event = ev.ExecutionAccepted(**place, broker_order_id=broker_order_id)
         except BrokerRejected as refused:
             error = refused
-            event = ev.ExecutionRejected(**place, reason_code=refused.reason_code, message=refused.message)
+            event = ev.ExecutionRejected(
+                **place, reason_code=storable(refused.reason_code), message=storable(refused.message)
+            )
         except BrokerUnavailable as unavailable:
             error = unavailable
-            not_before = self._clock.now() + timedelta(seconds=self._settings.retry_after_s)
-            event = ev.ExecutionReleased(**fence, reason=unavailable.reason_code, not_before=not_before)
+            doubled = self._settings.retry_after_s * 2.0 ** min(execution.attempt - 1, 30)
+            wait = timedelta(seconds=min(doubled, self._settings.retry_after_max_s))
+            not_before = self._store_now(claim, claimed_at) + wait
+            event = ev.ExecutionReleased(
+                **fence, reason=storable(unavailable.reason_code), not_before=not_before
+            )
         except BrokerOutcomeUnknown as unknown:
             error = unknown
-            ended_at = self._clock.now() if unknown.call_ended else None
-            event = ev.ExecutionUnanswered(**fence, reason=unknown.reason_code, call_ended_at=ended_at)
+            ended_at = self._store_now(claim, claimed_at) if unknown.call_ended else None
+            event = ev.ExecutionUnanswered(
+                **fence, reason=storable(unknown.reason_code), call_ended_at=ended_at
+            )
         call = self._record(ticket, began_at, began, event, error)
         return Booking(order_id=execution.order_id, event=event, call=call, answer=call.answer)
+
+    def _store_now(self, claim: Claim, claimed_at: float) -> datetime:
+        return store_now(claim, claim.lease_s - (self._clock.monotonic() - claimed_at))
 
     def _record(
         self,
@@ -94,8 +110,14 @@ class ExecuteSlice:
                 "order_type": ticket.order_type,
             },
             answer=answer,
-            error=f"{error.reason_code}: {error.message}" if error else None,
+            error=storable(f"{error.reason_code}: {error.message}") if error else None,
         )
+
+
+def store_now(claim: Claim, lease_left_s: float) -> datetime:
+    """The present instant by the store's clock, which set the lease: the worker's own may differ."""
+    assert claim.execution.lease_until is not None, "a claim has a lease"
+    return claim.execution.lease_until - timedelta(seconds=lease_left_s)
 
 
 def ticket_of(claim: Claim) -> OrderTicket:

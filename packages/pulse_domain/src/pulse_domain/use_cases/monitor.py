@@ -45,10 +45,13 @@ class MonitorTimeouts:
         )
 
     async def _book_all(self, selection: Selection, event: Callable[[Execution], ev.AnyExecutionEvent]) -> int:
-        tracked = await self._store.select(selection, limit=self._batch_size)
-        if not tracked:
-            return 0
-        booked = await self._store.book(
-            [Booking(order_id=t.order.order_id, event=event(t.execution)) for t in tracked]
-        )
-        return sum(b.result is BookResult.APPLIED for b in booked)
+        applied = 0
+        while tracked := await self._store.select(selection, limit=self._batch_size):
+            booked = await self._store.book(
+                [Booking(order_id=t.order.order_id, event=event(t.execution)) for t in tracked]
+            )
+            now_applied = sum(b.result is BookResult.APPLIED for b in booked)
+            applied += now_applied
+            if len(tracked) < self._batch_size or not now_applied:
+                break
+        return applied

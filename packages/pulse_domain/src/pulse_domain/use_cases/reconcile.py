@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from pulse_domain.orders import events as ev
-from pulse_domain.orders.execution import Execution
+from pulse_domain.orders.execution import Execution, trading_day_start
 from pulse_domain.orders.model import Order
 from pulse_domain.ports.broker import BookRead, Broker, BrokerOrder
 from pulse_domain.ports.clock import Clock
@@ -25,9 +25,11 @@ NOT_PROVABLE = "NOT_PROVABLE"
 
 class ReconcileSettings(Struct, frozen=True, kw_only=True):
     """settle_s: how late an order may appear in the broker's book (90 s have been seen).
+    absence_gap_s: how far apart two reads must begin to be two, and not one that a broker kept.
     give_up_s: after which an execution that can neither be found nor be proven absent is UNRESOLVED."""
 
     settle_s: float = 120.0
+    absence_gap_s: float = 5.0
     give_up_s: float = 1800.0
     batch_size: int = 500
 
@@ -63,6 +65,8 @@ class Reconcile:
             BrokerUnavailable: the book cannot be read; nothing was concluded from that.
             StorageUnavailable: some facts may not be booked; the next pass books them.
         """
+        # Before the read: what is placed while it runs need not be in it.
+        known = await self._store.broker_order_ids(trading_day_start(self._clock.now()))
         read = await self._broker.order_book()
         changed = [row for row in read.orders if self._seen.get(row.broker_order_id) != row]
         facts = await self._facts(changed)
@@ -70,15 +74,17 @@ class Reconcile:
             # A total without its trades is asked about again.
             if row.broker_order_id not in facts.unexplained:
                 self._seen[row.broker_order_id] = row
-        complete = await self._is_complete(read)
+        listed = {row.broker_order_id for row in read.orders}
+        self._seen = {key: row for key, row in self._seen.items() if key in listed}
+        complete = await self._is_complete(read, known)
         unknown = await self._store.select(Selection.UNKNOWN, limit=self._settings.batch_size)
         return await self._resolve(unknown, read, complete, facts)
 
-    async def _is_complete(self, read: BookRead) -> bool:
+    async def _is_complete(self, read: BookRead, known_before: set[str]) -> bool:
         # A book of another day, or one cut short without saying so, lacks orders that we know of.
         if not read.complete or any(row.placed_at < read.covers_since for row in read.orders):
             return False
-        known = await self._store.broker_order_ids(read.covers_since)
+        known = known_before & await self._store.broker_order_ids(read.covers_since)
         return known <= {row.broker_order_id for row in read.orders}
 
     async def _resolve(
@@ -118,7 +124,8 @@ class Reconcile:
         ended_at = execution.call_ended_at or execution.lease_until
         if ended_at is None or execution.due_at < read.covers_since:
             return False
-        if execution.last_absence_at is not None and read.began_at <= execution.last_absence_at:
+        gap = timedelta(seconds=self._settings.absence_gap_s)
+        if execution.last_absence_at is not None and read.began_at < execution.last_absence_at + gap:
             return False
         return read.began_at >= ended_at + timedelta(seconds=self._settings.settle_s)
 
@@ -128,8 +135,8 @@ class Reconcile:
             return ev.ExecutionAbsenceSeen(**place, read_began_at=began_at), None
         # Sending again needs more than absence: that no call can still be in the air.
         if execution.call_ended_at is not None and self._clock.now() < execution.expires_at:
-            released = ev.ExecutionReleased(**place, reason=PROVEN_ABSENT, not_before=self._clock.now())
-            return released, "released"
+            not_before = execution.call_ended_at
+            return ev.ExecutionReleased(**place, reason=PROVEN_ABSENT, not_before=not_before), "released"
         return ev.ExecutionFailed(**place, reason=PROVEN_ABSENT), "failed"
 
     def _hopeless(self, execution: Execution) -> bool:

@@ -1,15 +1,16 @@
-"""Record what came of sent executions, and see to cancels that were asked for meanwhile."""
+"""Record what came of sent executions, and have those cancelled that are to be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pulse_domain.ports.order_store import Booked, Booking, BookResult, OrderStore
-from pulse_domain.use_cases.cancel import CancelExecutions
 
 
 class RecordOutcomes:
-    def __init__(self, store: OrderStore, cancel: CancelExecutions) -> None:
+    """on_to_cancel: told that an execution is live that was asked to be cancelled meanwhile."""
+
+    def __init__(self, store: OrderStore, on_to_cancel: Callable[[], object]) -> None:
         self._store = store
-        self._cancel = cancel
+        self._on_to_cancel = on_to_cancel
 
     async def __call__(self, bookings: Sequence[Booking]) -> list[Booked]:
         """Book a batch of outcomes in one step.
@@ -22,6 +23,6 @@ class RecordOutcomes:
             b.result is BookResult.APPLIED and b.execution is not None and b.execution.cancel_requested
             for b in booked
         ):
-            # Whoever learns that an execution is live cancels it where that was asked for.
-            await self._cancel()
+            # Not here: other outcomes must not wait for the broker's answers to cancels.
+            self._on_to_cancel()
         return booked

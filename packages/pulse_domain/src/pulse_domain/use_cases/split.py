@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from pulse_domain.errors import CannotSplit
+from pulse_domain.errors import CannotSplit, StorageRejected
 from pulse_domain.orders.events import SplitSaved
 from pulse_domain.orders.ids import OrderId
 from pulse_domain.orders.model import Order
@@ -19,7 +19,7 @@ class SplitSettings(Struct, frozen=True, kw_only=True):
     executor: str
     tag_prefix: str
     batch_size: int = 10
-    lease_s: float = 300.0
+    lease_s: float = 20.0
     grace_s: float = 60.0
 
 
@@ -46,14 +46,26 @@ class SplitOrders:
         self._store = store
         self._settings = settings
         self._on_outcome = on_outcome
+        # Claimed, and not yet known to be saved: the store went away in between.
+        self._unsaved: list[Order] = []
 
     async def __call__(self) -> SplitReport:
-        """Split one batch of orders. A report with nothing seen means that none is waiting."""
+        """Split one batch of orders. A report with nothing seen means that none is waiting.
+
+        Raises:
+            StorageUnavailable: call again; the rest of the batch is still in hand.
+        """
         settings = self._settings
-        orders = await self._store.claim_orders(settings.batch_size, settings.executor, settings.lease_s)
+        if not self._unsaved:
+            self._unsaved = await self._store.claim_orders(
+                settings.batch_size, settings.executor, settings.lease_s
+            )
         outcomes: dict[str, list[OrderId]] = {"saved": [], "failed": [], "dropped": []}
-        for order in orders:
+        while self._unsaved:
+            order = self._unsaved[0]
             outcome = await self._split(order)
+            # Only now: where the store does not answer, the next call goes on here. The fence makes that safe.
+            self._unsaved.pop(0)
             outcomes[outcome].append(order.order_id)
             self._on_outcome(order, outcome)
         return SplitReport(**{outcome: tuple(ids) for outcome, ids in outcomes.items()})
@@ -64,7 +76,11 @@ class SplitOrders:
         except CannotSplit as error:
             closed = await self._store.fail_split(order.order_id, order.split_attempt, error.message)
             return "failed" if closed else "dropped"
-        result = await self._store.save_split(order.order_id, plan)
+        try:
+            result = await self._store.save_split(order.order_id, plan)
+        except StorageRejected as error:
+            closed = await self._store.fail_split(order.order_id, order.split_attempt, error.message)
+            return "failed" if closed else "dropped"
         return "saved" if result is SplitResult.SAVED else "dropped"
 
 

@@ -72,12 +72,12 @@ CREATE TABLE order_ledger (
     cumulative_quantity INTEGER DEFAULT '0' NOT NULL,
     due_at TIMESTAMP WITH TIME ZONE NOT NULL,
     expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    attempt SMALLINT DEFAULT '0' NOT NULL,
+    attempt INTEGER DEFAULT '0' NOT NULL,
     executor VARCHAR COLLATE "C",
     lease_until TIMESTAMP WITH TIME ZONE,
     unanswered BOOLEAN DEFAULT 'false' NOT NULL,
     call_ended_at TIMESTAMP WITH TIME ZONE,
-    absences SMALLINT DEFAULT '0' NOT NULL,
+    absences INTEGER DEFAULT '0' NOT NULL,
     last_absence_at TIMESTAMP WITH TIME ZONE,
     trigger_pending BOOLEAN DEFAULT 'false' NOT NULL,
     provisional_quantity INTEGER DEFAULT '0' NOT NULL,
@@ -100,9 +100,11 @@ CREATE TABLE order_ledger (
 
 CREATE INDEX ix_order_ledger_due ON order_ledger (due_at) WHERE phase = 'PLANNED';
 
-CREATE INDEX ix_order_ledger_exchange_id ON order_ledger (exchange_id) WHERE exchange_id IS NOT NULL;
-
 CREATE INDEX ix_order_ledger_open ON order_ledger (phase, due_at) WHERE phase IN ('CLAIMED', 'UNKNOWN') OR (phase = 'LIVE' AND execution_status <> 'FILLED');
+
+CREATE INDEX ix_order_ledger_overdue ON order_ledger (expires_at) WHERE phase = 'PLANNED';
+
+CREATE INDEX ix_order_ledger_placed ON order_ledger (due_at) INCLUDE (exchange_id) WHERE exchange_id IS NOT NULL;
 
 CREATE TABLE order_slices (
     order_id VARCHAR COLLATE "C" NOT NULL,
@@ -151,7 +153,7 @@ CREATE TABLE orders (
     order_queue_status VARCHAR COLLATE "C" NOT NULL,
     order_queue_skip_reason VARCHAR,
     failure VARCHAR,
-    split_attempt SMALLINT DEFAULT '0' NOT NULL,
+    split_attempt INTEGER DEFAULT '0' NOT NULL,
     split_executor VARCHAR COLLATE "C",
     split_lease_until TIMESTAMP WITH TIME ZONE,
     cancel_requested_at TIMESTAMP WITH TIME ZONE,
@@ -161,6 +163,8 @@ CREATE TABLE orders (
     CONSTRAINT ck_orders_order_queue_status CHECK (order_queue_status IN ('PENDING', 'IN_PROGRESS', 'DONE', 'FAILED', 'SKIPPED'))
 )
  WITH (fillfactor = 70);
+
+CREATE INDEX ix_orders_cancelled ON orders (order_id) WHERE cancel_requested_at IS NOT NULL;
 
 CREATE INDEX ix_orders_client ON orders (client_id, order_id);
 
