@@ -50,8 +50,10 @@ class Api(NamedTuple):
 @pytest.fixture
 async def api(database: asyncpg.Pool) -> AsyncIterator[Api]:
     clock = SystemClock()
+    store = PostgresOrderStore(Database(database))
     ports = Ports(
-        store=PostgresOrderStore(Database(database)),
+        store=store,
+        watched=store,
         queue=RecordingQueue(),
         master=VirtualInstrumentMaster(),
         clock=clock,

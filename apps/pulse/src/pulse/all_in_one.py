@@ -79,6 +79,8 @@ async def open_all(
         await migrate(dsn)
         pool = await create_pool(dsn, size=workers.database_pool_size)
         stack.push_async_callback(pool.close)
+        watching = await create_pool(dsn, size=pulse_api.bootstrap.WATCHING_CONNECTIONS)
+        stack.push_async_callback(watching.close)
         store, ids, queue = PostgresOrderStore(Database(pool)), RandomIds(clock), InProcessQueue()
 
         background = Background(
@@ -97,6 +99,7 @@ async def open_all(
 
         ports = pulse_api.bootstrap.Ports(
             store=store,
+            watched=PostgresOrderStore(Database(watching)),
             queue=queue,
             master=VirtualInstrumentMaster(market.feed.tick_size),
             clock=clock,

@@ -16,7 +16,7 @@ import msgspec
 import typer
 from typer.main import get_command
 
-from pulse import orders, output
+from pulse import orders, output, split
 from pulse.errors import BadInput, CommandError
 from pulse.options import UpOptions
 from pulse.state import load_secrets, state_folder
@@ -41,6 +41,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(orders.app, name="order")
+app.command("split")(split.split)
 
 
 @app.callback(invoke_without_command=True)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,11 @@ if TYPE_CHECKING:  # it takes 40 ms, which JSON need not wait for
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from pulse_domain.splitting import ScheduledSlice
+
 _PIPE_WIDTH = 1000  # nothing is cut or wrapped where a program reads
 _CENT, _PRICE_STEP = Decimal("0.01"), Decimal("0.0001")
+_BARS = "▁▂▃▄▅▆▇█"
 _GOOD, _BAD = "green", "red"
 _STYLES = {
     "FILLED": _GOOD,
@@ -84,6 +87,23 @@ def price(value: Decimal | None) -> str:
 def instant(at: datetime) -> str:
     """Write an instant in local time, with its offset."""
     return at.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def percent(part: int, whole: int) -> Decimal:
+    """Give a share in percent, with two decimals; 100 only where it is the whole."""
+    return (Decimal(part * 10_000 // whole) / 100).quantize(_CENT)
+
+
+def sparkline(values: Sequence[int]) -> str:
+    """Draw numbers above 0 as bars from 0 to the largest."""
+    largest = max(values, default=0)
+    return "".join(_BARS[max(1, round(len(_BARS) * value / largest)) - 1] for value in values)
+
+
+def offset(us: int) -> str:
+    """Write a time after a start."""
+    seconds, us = divmod(us, 1_000_000)
+    return f"+{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{us // 1000:03}"
 
 
 def lateness(seconds: float | None) -> str:
@@ -204,6 +224,36 @@ def slices_table(slices: Iterable[Slice], late_s: Callable[[Slice], float | None
             *([clean(slice_.reasons)] if reasons else []),
         )
     return table
+
+
+def schedule_table(slices: Sequence["ScheduledSlice"], total: int, *, dated: bool) -> "Table":
+    """Tabulate a schedule.
+
+    dated: show instants, with the offset from UTC that they have; else the time after the start.
+    """
+    table = _table(
+        ("#", "right"), ("time" if dated else "offset", "left"), ("quantity", "right"), ("orders", "left"),
+        ("cumulative", "right"),
+    )  # fmt: skip
+    for it in slices:
+        table.add_row(
+            str(it.seq),
+            it.at.isoformat(sep=" ", timespec="milliseconds") if dated else offset(it.offset_us),
+            str(it.quantity),
+            _chunks(it.chunks),
+            f"{percent(it.cumulative_quantity, total)} %",
+        )
+    return table
+
+
+def _chunks(sizes: Sequence[int]) -> str:
+    # All but the last are of one size.
+    full, last = sizes[:-1], sizes[-1]
+    if not full:
+        return str(last)
+    if last == full[0]:
+        return f"{len(sizes)} × {last}"
+    return f"{len(full)} × {full[0]} + {last}" if len(full) > 1 else f"{full[0]} + {last}"
 
 
 def _table(*columns: tuple[str, Any]) -> "Table":

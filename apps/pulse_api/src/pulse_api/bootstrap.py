@@ -30,9 +30,15 @@ from pulse_domain.use_cases.read import ReadOrders
 from service_kit import Metrics
 from service_kit.dramatiq_trace import CarryIds
 
+WATCHING_CONNECTIONS = 4
+
 
 class Ports(Struct, frozen=True, kw_only=True):
+    """watched: the store that event streams read, on connections of its own, so that many watchers cannot hold
+    up an acceptance or a halt."""
+
     store: OrderStore
+    watched: OrderStore
     queue: WorkQueue
     master: InstrumentMaster
     clock: Clock
@@ -59,7 +65,7 @@ def services(ports: Ports, limits: PaceLimits) -> Services:
         cancel=RequestCancel(store, ports.queue),
         halt=HaltTrading(store, clock),
         resume=ResumeTrading(store),
-        feed=JournalFeed(store, clock),
+        feed=JournalFeed(ports.watched, clock),
         store=store,
     )
 
@@ -77,6 +83,7 @@ async def open_ports(settings: Settings, metrics: Metrics) -> AsyncIterator[Port
     """The real ports; without REDIS_URL hints go nowhere and the workers find the orders by polling."""
     clock = SystemClock()
     pool = await create_pool(settings.database_url, size=settings.database_pool_size)
+    watching = await create_pool(settings.database_url, size=WATCHING_CONNECTIONS)
     queue: WorkQueue = InProcessQueue()
     if settings.redis_url is not None:
         dropped = Counter(
@@ -86,6 +93,7 @@ async def open_ports(settings: Settings, metrics: Metrics) -> AsyncIterator[Port
     try:
         yield Ports(
             store=PostgresOrderStore(Database(pool)),
+            watched=PostgresOrderStore(Database(watching)),
             queue=queue,
             master=VirtualInstrumentMaster(),
             clock=clock,
@@ -93,4 +101,5 @@ async def open_ports(settings: Settings, metrics: Metrics) -> AsyncIterator[Port
         )
     finally:
         await queue.close()
+        await watching.close()
         await pool.close()

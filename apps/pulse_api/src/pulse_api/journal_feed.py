@@ -49,7 +49,7 @@ class JournalFeed:
         self, order_id: OrderId, client_id: ClientId | None, after_seq: int
     ) -> AsyncIterator[bytes]:
         """Server-sent events from a journal row on, until the order is done or the client goes."""
-        grown = asyncio.Event()
+        grown, told = asyncio.Event(), -1
         self._listen(order_id, grown)
         try:
             while not self._closed:
@@ -68,10 +68,13 @@ class JournalFeed:
                     after_seq = entry.seq
                 if view.last_seq > after_seq:
                     continue
-                yield _order_event(view)
+                if view.last_seq != told:
+                    yield _order_event(view)
+                    told = view.last_seq
                 if view.summary.done:
                     return
-                while not await self._wait(grown):
+                if not await self._wait(grown):
+                    # Then look again: whatever befell the poll, no stream stays behind for ever.
                     yield b": keep-alive\n\n"
         finally:
             self._forget(order_id, grown)

@@ -1,6 +1,6 @@
 """What the service is told by its environment, read once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -29,8 +29,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port})"
 
-    def __rich_repr__(self) -> Iterator[Any]:
-        return iter(())  # a Struct of its own would show every field
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []  # a Struct of its own would show every field
 
 
 _VARIABLES = {

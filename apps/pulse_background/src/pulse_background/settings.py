@@ -1,6 +1,6 @@
 """What the workers are told by their environment, read once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -43,8 +43,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Settings(broker_type={self.broker_type!r}, market_feed={self.market_feed!r})"
 
-    def __rich_repr__(self) -> Iterator[Any]:
-        return iter(())  # a Struct of its own would show every field
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []  # a Struct of its own would show every field
 
 
 _POSITIVE = {
