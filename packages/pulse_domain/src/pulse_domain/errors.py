@@ -16,7 +16,12 @@ PulseError
 │   ├── NotCancellable
 │   ├── IllegalTransition       the state table has no such cell; nothing has changed
 │   │   └── StaleAttempt        a decision of an owner that has been replaced
-│   └── MatchingError           a bad tick, candle or order reached the matching engine
+│   ├── MatchingError           a bad tick, candle or order reached the matching engine
+│   ├── ChargesUnknown          no rates for the day, exchange or segment
+│   └── AccountError            the account cannot do that; nothing has changed
+│       ├── InsufficientFunds
+│       ├── InsufficientHoldings
+│       └── OutOfBalance        the double-entry check found money from nowhere
 ├── NotFound
 ├── Conflict
 │   └── DuplicateOrderUniqueKey
@@ -30,6 +35,7 @@ PulseError
         └── BrokerOutcomeUnknown    may be live: look for the tag, never send again blindly
 """
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 
@@ -133,6 +139,42 @@ class StaleAttempt(IllegalTransition):
 
 class MatchingError(DomainError):
     """A tick, candle or order that the matching engine cannot use."""
+
+
+class ChargesUnknown(DomainError):
+    """The schedule has no rates for that day, exchange or segment."""
+
+
+class AccountError(DomainError):
+    """The account cannot do that with this order, fill or price; nothing has changed."""
+
+
+class InsufficientFunds(AccountError):
+    """The order needs more money than is available."""
+
+    def __init__(self, required: Decimal, available: Decimal) -> None:
+        super().__init__(
+            f"the order needs {required} and {available} is available",
+            required=str(required), available=str(available),
+        )  # fmt: skip
+        self.required = required
+        self.available = available
+
+
+class InsufficientHoldings(AccountError):
+    """A delivery sale of more shares than are held and not on sale already."""
+
+    def __init__(self, required: int, available: int) -> None:
+        super().__init__(
+            f"{required} shares to sell and {available} are held and not on sale already",
+            required=required, available=available,
+        )  # fmt: skip
+        self.required = required
+        self.available = available
+
+
+class OutOfBalance(AccountError):
+    """The account's figures do not add up; `details` carry both sides."""
 
 
 class NotFound(PulseError):

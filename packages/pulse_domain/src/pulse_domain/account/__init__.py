@@ -1,0 +1,27 @@
+"""Money and positions: what an order blocks, what a fill does, and the proof that nothing is lost."""
+
+from pulse_domain.account.ledger import Account
+from pulse_domain.account.values import (
+    AccountOrder,
+    AccountSettings,
+    AccountSnapshot,
+    Contract,
+    Funds,
+    Holding,
+    Margin,
+    OrderEntry,
+    Position,
+)
+
+__all__ = [
+    "Account",
+    "AccountOrder",
+    "AccountSettings",
+    "AccountSnapshot",
+    "Contract",
+    "Funds",
+    "Holding",
+    "Margin",
+    "OrderEntry",
+    "Position",
+]
