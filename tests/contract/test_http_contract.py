@@ -151,4 +151,5 @@ def _example(kind: type[domain_errors.PulseError]) -> Exception:
     needed = [
         p for p in signature(kind).parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD
     ]
-    return kind(*[1] * len(needed))
+    some: list[Any] = [1] * len(needed)
+    return kind(*some)

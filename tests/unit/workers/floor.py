@@ -22,10 +22,11 @@ from pulse_domain.use_cases.book_facts import BookFacts
 from pulse_domain.use_cases.cancel import CancelExecutions
 from pulse_domain.use_cases.reconcile import Reconcile, ReconcileSettings
 from pulse_domain.use_cases.record_outcome import RecordOutcomes
+from service_kit import Ids, current
 
 _STEPS = (
     "claim_orders", "save_split", "fail_split", "recover_splits", "next_due", "claim_executions", "book",
-    "select", "find_by_tags", "broker_order_ids", "forget_sightings",
+    "in_flight", "select", "find_by_tags", "broker_order_ids", "forget_sightings",
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ class ShakyStore(InMemoryOrderStore):
         self._failures: dict[str, list[Exception]] = {}
         self._lost: set[str] = set()
         self._held: dict[str, asyncio.Event] = {}
+        self._answers_held: dict[str, asyncio.Event] = {}
 
     def fail(self, step: str, error: Exception | None = None, *, times: int = 1) -> None:
         """Let the next calls of a step fail without an effect."""
@@ -59,6 +61,11 @@ class ShakyStore(InMemoryOrderStore):
         self._held[step] = asyncio.Event()
         return self._held[step]
 
+    def hold_answer(self, step: str) -> asyncio.Event:
+        """Let calls of a step take effect, and keep their answers until the event is set."""
+        self._answers_held[step] = asyncio.Event()
+        return self._answers_held[step]
+
     async def pass_line(self, step: str) -> None:
         self.asked[step] += 1
         if step in self._held:
@@ -68,7 +75,9 @@ class ShakyStore(InMemoryOrderStore):
         if self.away:
             raise StorageUnavailable()
 
-    def answer(self, step: str) -> None:
+    async def answer(self, step: str) -> None:
+        if step in self._answers_held:
+            await self._answers_held[step].wait()
         if step in self._lost:
             self._lost.remove(step)
             raise StorageUnavailable()
@@ -82,7 +91,7 @@ def _behind_the_line(step: str) -> Callable[..., Coroutine[Any, Any, Any]]:
             self.batches.append(list(args[0]))
         await self.pass_line(step)
         result = await method(self, *args, **kwargs)
-        self.answer(step)
+        await self.answer(step)
         return result
 
     return call
@@ -96,13 +105,17 @@ class SlowBroker(ScriptedBroker):
     """Keeps calls of `place` in the air for as long as a test wants.
 
     air: the tags of the calls that are on their way.
+    ids: those that the calls ran under.
     fault: raised by the next `place`: a mistake of ours, of a kind that no port announces.
+    fault_when_sent: whether it comes after the order has left the house.
     """
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.air: list[str] = []
+        self.ids: list[Ids | None] = []
         self.fault: Exception | None = None
+        self.fault_when_sent = False
         self._slots: asyncio.Semaphore | None = None
 
     def hold(self) -> None:
@@ -115,10 +128,13 @@ class SlowBroker(ScriptedBroker):
             self._slots.release()
 
     async def place(self, ticket: OrderTicket, *, timeout_s: float) -> BrokerOrderId:
-        if self.fault is not None:
-            fault, self.fault = self.fault, None
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            if self.fault_when_sent:
+                await super().place(ticket, timeout_s=timeout_s)
             raise fault
         self.air.append(ticket.tag)
+        self.ids.append(current())
         try:
             if self._slots is not None:
                 await self._slots.acquire()
@@ -128,17 +144,24 @@ class SlowBroker(ScriptedBroker):
 
 
 class Floor:
-    """The loops' surroundings in memory: store, broker, time, and the use cases on them."""
+    """The loops' surroundings in memory: store, broker, time, and the use cases on them.
 
-    def __init__(self) -> None:
+    cancels_due: how often an outcome was recorded whose execution is to be cancelled.
+    """
+
+    def __init__(self, store: type[ShakyStore] = ShakyStore) -> None:
         self.clock = FakeClock()
-        self.store = ShakyStore(self.clock)
+        self.store = store(self.clock)
         self.broker = SlowBroker(self.clock)
         self.ids = SequentialIds()
         self.cancel = CancelExecutions(self.store, self.broker)
-        self.record = RecordOutcomes(self.store, self.cancel)
+        self.cancels_due = 0
+        self.record = RecordOutcomes(self.store, self._cancel_due)
         self.facts = BookFacts(self.store, self.broker, TAG_PREFIX)
         self.reconcile = Reconcile(self.store, self.broker, self.facts, self.clock, ReconcileSettings())
+
+    def _cancel_due(self) -> None:
+        self.cancels_due += 1
 
     async def accept(self, **over: Any) -> OrderId:
         """An order that waits to be split."""
@@ -166,6 +189,37 @@ class Floor:
 
     async def phases(self, order_id: OrderId) -> list[Phase]:
         return [execution.phase for execution in await self.executions(order_id)]
+
+
+@asynccontextmanager
+async def left_tidy() -> AsyncIterator[None]:
+    """End the tasks that were begun inside the block: calls that a test has left in the air."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+@asynccontextmanager
+async def faults_unseen() -> AsyncIterator[None]:
+    """Keep quiet about what tasks of this block die of without anybody taking notice."""
+    loop = asyncio.get_running_loop()
+    begun: list[asyncio.Task[Any]] = []
+
+    def begin(loop: asyncio.AbstractEventLoop, work: Any, **kwargs: Any) -> Any:
+        begun.append(asyncio.Task(work, loop=loop, **kwargs))
+        return begun[-1]
+
+    loop.set_task_factory(begin)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(None)
+        for task in begun:
+            if task.done() and not task.cancelled():
+                task.exception()
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from pulse_domain.use_cases.split import SplitOrders, SplitSettings
 from tests.unit.workers.floor import Broken, Floor, running
 
 POLL_S = 5.0
-LEASE_S = 300.0
+LEASE_S = 20.0
 DONE, IN_PROGRESS, PENDING = OrderQueueStatus.DONE, OrderQueueStatus.IN_PROGRESS, OrderQueueStatus.PENDING
 # Not even one lot is below the freeze quantity: there is no plan.
 UNPLANNABLE = InstrumentTerms(lot_size=75, freeze_quantity=10)
@@ -26,7 +26,14 @@ class Splitter(OrderSplitter):
             executor="splitter-1", tag_prefix=TAG_PREFIX, batch_size=batch_size, lease_s=LEASE_S
         )
         split = SplitOrders(floor.store, settings)
-        super().__init__(split, self.wakeup, poll_s=POLL_S, on_saved=self._count)
+        super().__init__(
+            split,
+            lambda: floor.store.recover_splits(3),
+            floor.clock,
+            self.wakeup,
+            poll_s=POLL_S,
+            on_saved=self._count,
+        )
 
     def _count(self) -> None:
         self.saved += 1
@@ -135,20 +142,40 @@ async def test_it_outlives_a_store_that_does_not_answer(floor: Floor, splitter: 
         assert await floor.queue_status(order_id) is DONE
 
 
-async def test_a_store_that_goes_away_during_a_batch_leaves_the_rest_to_the_lease(
+async def test_a_batch_is_finished_as_soon_as_a_store_that_went_away_is_back(
     floor: Floor, splitter: Splitter
 ) -> None:
-    order_ids = [await floor.accept() for _ in range(2)]
-    floor.store.fail("save_split")
+    order_ids = [await floor.accept() for _ in range(3)]
+    floor.store.fail("save_split", times=2)
+
     async with running(splitter.run()):
-        await floor.clock.advance(POLL_S)
-        assert [await floor.queue_status(order_id) for order_id in order_ids] == [IN_PROGRESS] * 2
+        before = [await floor.queue_status(order_id) for order_id in order_ids]
+        await floor.clock.advance(2)
 
-        await floor.clock.advance(LEASE_S)
-        await floor.store.recover_splits(3)
-        await floor.clock.advance(POLL_S)
+        assert before == [IN_PROGRESS] * 3
+        assert [await floor.queue_status(order_id) for order_id in order_ids] == [DONE] * 3
 
-        assert [await floor.queue_status(order_id) for order_id in order_ids] == [DONE] * 2
+
+async def test_a_batch_that_outlasted_its_lease_is_split_once(floor: Floor, splitter: Splitter) -> None:
+    order_ids = [await floor.accept() for _ in range(3)]
+    floor.store.fail("save_split", times=int(2 * LEASE_S / 0.5))
+
+    async with running(splitter.run()):
+        await floor.clock.advance(3 * LEASE_S)
+
+        assert [await floor.queue_status(order_id) for order_id in order_ids] == [DONE] * 3
+        assert [len(await floor.executions(order_id)) for order_id in order_ids] == [1] * 3
+
+
+async def test_a_batch_of_a_worker_that_went_silent_is_taken_over(floor: Floor, splitter: Splitter) -> None:
+    order_id = await floor.accept()
+    await floor.store.claim_orders(1, "gone", LEASE_S)
+
+    async with running(splitter.run()):
+        before = await floor.queue_status(order_id)
+        await floor.clock.advance(LEASE_S + POLL_S)
+
+        assert (before, await floor.queue_status(order_id)) == (IN_PROGRESS, DONE)
 
 
 async def test_a_plan_whose_answer_was_lost_is_stored_once(floor: Floor, splitter: Splitter) -> None:
@@ -194,8 +221,10 @@ async def test_stopped_before_it_ran_it_does_nothing(floor: Floor, splitter: Spl
     assert floor.store.asked["claim_orders"] == 0
 
 
-async def test_a_mistake_of_ours_ends_it(floor: Floor, splitter: Splitter) -> None:
-    floor.store.fail("claim_orders", Broken())
+@pytest.mark.parametrize("step", ["recover_splits", "claim_orders", "save_split"])
+async def test_a_mistake_of_ours_ends_it(floor: Floor, splitter: Splitter, step: str) -> None:
+    await floor.accept()
+    floor.store.fail(step, Broken())
 
     with pytest.raises(Broken):
         await splitter.run()

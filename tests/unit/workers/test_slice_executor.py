@@ -1,20 +1,18 @@
 import asyncio
-from typing import Any
 
 import pytest
 
 from pulse_background.wakeup import Wakeup
 from pulse_background.workers.outcome_recorder import OutcomeRecorder
 from pulse_background.workers.slice_executor import ExecutorSettings, SliceExecutor
-from pulse_domain.orders.ids import BrokerOrderId, OrderId
+from pulse_domain.orders.ids import OrderId
 from pulse_domain.orders.status import ExecutionStatus, Phase
-from pulse_domain.ports.broker import OrderTicket
 from pulse_domain.ports.order_store import Claim
 from pulse_domain.testing.fake_clock import settle
-from pulse_domain.testing.scripted_broker import Rejects, Unavailable, Unknown
+from pulse_domain.testing.scripted_broker import Accepts, Rejects, Unavailable, Unknown
 from pulse_domain.use_cases.execute import DEADLINE_PASSED, ExecuteSettings, ExecuteSlice
 from service_kit import Ids, current
-from tests.unit.workers.floor import Broken, Floor, SlowBroker, running, until
+from tests.unit.workers.floor import Broken, Floor, ShakyStore, left_tidy, running, until
 
 POLL_S = 1.0
 LEASE_S = 120.0
@@ -117,24 +115,28 @@ async def test_something_sooner_than_what_it_sleeps_to_is_sent_at_its_own_instan
         assert (await floor.phases(sooner), await floor.phases(later)) == ([LIVE], [PLANNED])
 
 
-async def test_while_others_hold_what_is_due_it_does_not_spin(floor: Floor, executor: Executor) -> None:
-    order_id = await floor.order()
-    empty_handed: list[Claim] = []
-    claim = floor.store.claim_executions
+class CrowdedStore(ShakyStore):
+    """What is due is held by others for a moment: a claim finds nothing."""
 
-    async def claimed_by_others(*args: Any) -> list[Claim]:
-        floor.store.asked["claim_executions"] += 1
-        return empty_handed
+    crowded = True
 
-    floor.store.claim_executions = claimed_by_others  # type: ignore[method-assign]
-    async with running(executor.run()):
-        await settle(200)
-        asked = floor.store.asked["claim_executions"]
-        floor.store.claim_executions = claim  # type: ignore[method-assign]
-        await floor.clock.advance(POLL_S)
+    async def claim_executions(self, limit: int, executor: str, lease_s: float) -> list[Claim]:
+        claims = super().claim_executions
+        return await claims(0 if self.crowded else limit, executor, lease_s)
 
-        assert asked == 1
-        assert await floor.phases(order_id) == [LIVE]
+
+async def test_while_others_hold_what_is_due_it_does_not_spin() -> None:
+    async with left_tidy():
+        floor = Floor(CrowdedStore)
+        order_id = await floor.order()
+        async with running(Executor(floor).run()):
+            await settle(200)
+            asked = floor.store.asked["claim_executions"]
+            CrowdedStore.crowded = False
+            await floor.clock.advance(POLL_S)
+
+            assert asked == 1
+            assert await floor.phases(order_id) == [LIVE]
 
 
 async def test_nothing_is_sent_while_trading_is_halted(floor: Floor, executor: Executor) -> None:
@@ -242,16 +244,12 @@ async def test_silence_is_recorded_and_never_sent_again(floor: Floor, executor: 
 
 async def test_a_claim_that_took_too_long_is_not_sent(floor: Floor, executor: Executor) -> None:
     order_id = await floor.order()
-    claim = floor.store.claim_executions
-
-    async def slow_claim(*args: Any) -> list[Claim]:
-        claims = await claim(*args)
-        await floor.clock.sleep(LEASE_S - CALL_S + 1)
-        return claims
-
-    floor.store.claim_executions = slow_claim  # type: ignore[method-assign]
+    claiming = floor.store.hold_answer("claim_executions")
     async with running(executor.run()):
         await floor.clock.advance(LEASE_S - CALL_S + 1)
+        floor.store.hold("next_due")
+        claiming.set()
+        await settle()
 
         execution = await floor.execution(order_id)
         assert (execution.phase, execution.reason) == (PLANNED, DEADLINE_PASSED)
@@ -269,25 +267,12 @@ async def test_every_call_at_the_broker_is_on_record(floor: Floor, executor: Exe
         ]
 
 
-class NosyBroker(SlowBroker):
-    """Looks at the ids that a call runs under."""
-
-    def __init__(self, floor: Floor) -> None:
-        super().__init__(floor.clock)
-        self.seen: list[Ids | None] = []
-
-    async def place(self, ticket: OrderTicket, *, timeout_s: float) -> BrokerOrderId:
-        self.seen.append(current())
-        return await super().place(ticket, timeout_s=timeout_s)
-
-
-async def test_each_call_runs_under_the_ids_of_its_order(floor: Floor) -> None:
-    floor.broker = broker = NosyBroker(floor)
+async def test_each_call_runs_under_the_ids_of_its_order(floor: Floor, executor: Executor) -> None:
     await floor.order(request_id="req-1", trace_id="trace-1")
     await floor.order(request_id="req-2", trace_id="trace-2")
 
-    async with running(Executor(floor).run()):
-        assert broker.seen == [Ids("req-1", "trace-1"), Ids("req-2", "trace-2")]
+    async with running(executor.run()):
+        assert floor.broker.ids == [Ids("req-1", "trace-1"), Ids("req-2", "trace-2")]
         assert current() is None
 
 
@@ -295,9 +280,7 @@ async def test_each_call_runs_under_the_ids_of_its_order(floor: Floor) -> None:
 
 
 @pytest.mark.parametrize("step", ["next_due", "claim_executions"])
-async def test_a_store_that_does_not_answer_is_asked_again(
-    floor: Floor, executor: Executor, step: str
-) -> None:
+async def test_a_store_that_does_not_answer_is_asked_again(floor: Floor, executor: Executor, step: str) -> None:
     order_id = await floor.order()
     floor.store.fail(step, times=3)
 
@@ -317,14 +300,91 @@ async def test_a_store_that_is_away_is_not_besieged(floor: Floor, executor: Exec
         assert floor.store.asked["next_due"] == 1
 
 
-async def test_a_claim_whose_answer_was_lost_is_not_acted_on(floor: Floor, executor: Executor) -> None:
+async def test_a_claim_whose_answer_was_lost_is_given_back_and_sent_once(
+    floor: Floor, executor: Executor
+) -> None:
     order_id = await floor.order()
     floor.store.lose_answer("claim_executions")
 
     async with running(executor.run()):
-        await floor.clock.advance(60)
+        before = (await floor.phases(order_id), places(floor))
+        await floor.clock.advance(5 * POLL_S)
 
-        assert (await floor.phases(order_id), places(floor)) == ([CLAIMED], 0)
+        execution = await floor.execution(order_id)
+        assert before == ([CLAIMED], 0)
+        assert (execution.phase, execution.attempt, places(floor)) == (LIVE, 2, 1)
+
+
+async def test_claims_of_others_are_not_given_back_with_a_lost_one(floor: Floor, executor: Executor) -> None:
+    of_others = await floor.order()
+    await floor.store.claim_executions(1, "executor-2", LEASE_S)
+    await floor.order()
+    floor.store.lose_answer("claim_executions")
+
+    async with running(executor.run()):
+        await floor.clock.advance(5 * POLL_S)
+
+        assert (await floor.execution(of_others)).executor == "executor-2"
+        assert places(floor) == 1
+
+
+async def test_a_call_in_the_air_is_not_given_back_with_a_lost_claim(floor: Floor, executor: Executor) -> None:
+    in_the_air = await floor.order()
+    floor.broker.hold()
+    async with running(executor.run()):
+        await floor.order()
+        floor.store.lose_answer("claim_executions")
+        executor.wakeup.call()
+        await floor.clock.advance(5 * POLL_S)
+        meanwhile = (await floor.execution(in_the_air)).phase
+        floor.broker.let_go()
+        await settle()
+
+        assert (meanwhile, await floor.phases(in_the_air)) == (CLAIMED, [LIVE])
+        assert [floor.broker.times_sent(ticket.tag) for ticket in floor.broker.sent] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "answer", [Accepts(), Unknown(took=True, call_ended=True), Unknown(took=True, call_ended=False)],
+    ids=["yes", "silence", "silence, and the call may last"],
+)  # fmt: skip
+async def test_a_call_whose_outcome_waits_to_be_stored_is_not_given_back_with_a_lost_claim(
+    floor: Floor, executor: Executor, answer: Accepts | Unknown
+) -> None:
+    """The network fails: a claim's answer is lost, a call ends, and its outcome cannot be stored at once."""
+    sent = await floor.order()
+    floor.broker.hold()
+    floor.broker.on_place(answer)
+    async with running(executor.run()):
+        await floor.order()
+        floor.store.lose_answer("claim_executions")
+        executor.wakeup.call()
+        await settle()
+        floor.store.away = True
+        await floor.clock.advance(0.8 * POLL_S)
+        floor.broker.let_go()
+        await settle()
+        floor.store.away = False
+        await floor.clock.advance(30)
+
+        assert floor.broker.times_sent((await floor.execution(sent)).tag) == 1
+
+
+@pytest.mark.parametrize("was_sent", [True, False], ids=["after it was sent", "before it was sent"])
+async def test_a_call_that_broke_off_is_not_given_back_with_a_lost_claim(
+    floor: Floor, executor: Executor, was_sent: bool
+) -> None:
+    """Nobody knows whether it was sent: that is for the broker's book to tell."""
+    broken_off = await floor.order()
+    floor.broker.fault, floor.broker.fault_when_sent = Broken(), was_sent
+    async with running(executor.run()):
+        await floor.order()
+        floor.store.lose_answer("claim_executions")
+        executor.wakeup.call()
+        await floor.clock.advance(5 * POLL_S)
+
+        assert (await floor.execution(broken_off)).phase is CLAIMED
+        assert floor.broker.times_sent((await floor.execution(broken_off)).tag) == int(was_sent)
 
 
 async def test_an_outcome_waits_for_a_store_that_is_away(floor: Floor, executor: Executor) -> None:

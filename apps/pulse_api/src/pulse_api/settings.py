@@ -67,7 +67,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError(f"DATABASE_URL {error}") from None
     if len(values["service_token"]) < 16:
         raise SettingsError("PULSE_SERVICE_TOKEN must have at least 16 characters")
-    if values.get("redis_url", "redis://").partition("://")[0] not in ("redis", "rediss"):
+    if not values.get("redis_url", "redis://").startswith(("redis://", "rediss://")):
         raise SettingsError("REDIS_URL must begin with redis://")
     settings = _convert(values)
     for name, low, high in (

@@ -29,6 +29,15 @@ from pulse_domain.use_cases.split import SplitOrders, SplitSettings
 
 log = structlog.get_logger(__name__)
 
+_SPLIT_LEASE_MIN_S = 5.0
+
+
+def split_lease_s(settings: Settings) -> float:
+    # A split takes milliseconds. Where its worker dies, another must have the time to take over before the
+    # first slice is too late to be sent.
+    longest = settings.order_split_timeout_minutes * 60
+    return min(longest, max(_SPLIT_LEASE_MIN_S, settings.slice_grace_seconds / 3))
+
 
 class BackgroundPorts(Struct, frozen=True, kw_only=True):
     store: OrderStore
@@ -48,12 +57,13 @@ class Background:
         self._graceful_s = settings.graceful_shutdown_seconds
         call_timeout_s = settings.broker_call_timeout_seconds
         cancel = CancelExecutions(store, broker, call_timeout_s=call_timeout_s)
-        facts = BookFacts(store, broker, settings.tag_prefix)
         self._wakeups = {
             JobKind.SPLIT_ORDER: Wakeup(clock),
             JobKind.CANCEL_ORDER: Wakeup(clock),
             JobKind.RECONCILE: Wakeup(clock),
         }
+        wake_canceller = self._wakeups[JobKind.CANCEL_ORDER].call
+        facts = BookFacts(store, broker, settings.tag_prefix, wake_canceller)
         due = Wakeup(clock)
         self._splitter = OrderSplitter(
             SplitOrders(
@@ -62,9 +72,7 @@ class Background:
                     executor=ports.executor_id,
                     tag_prefix=settings.tag_prefix,
                     batch_size=settings.batch_size,
-                    # A split takes milliseconds. Where its worker dies, another must have the time to take over
-                    # before the first slice is too late to be sent.
-                    lease_s=min(settings.order_split_timeout_minutes * 60, settings.slice_grace_seconds / 3),
+                    lease_s=split_lease_s(settings),
                     grace_s=settings.slice_grace_seconds,
                 ),
                 log_outcome,
@@ -83,7 +91,7 @@ class Background:
         self._executor = SliceExecutor(
             store,
             ExecuteSlice(broker, clock, execute),
-            OutcomeRecorder(RecordOutcomes(store, self._wakeups[JobKind.CANCEL_ORDER].call), clock),
+            OutcomeRecorder(RecordOutcomes(store, wake_canceller), clock),
             clock,
             due,
             ExecutorSettings(

@@ -56,8 +56,10 @@ class Scheduler:
         try:
             while await self._leadership.hold():
                 sleeping = asyncio.ensure_future(self._clock.sleep(_CHECK_S))
-                done, _ = await asyncio.wait({*tasks, sleeping}, return_when=asyncio.FIRST_COMPLETED)
-                sleeping.cancel()
+                try:
+                    done, _ = await asyncio.wait({*tasks, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    sleeping.cancel()
                 for task in done & tasks:
                     # A loop ends only by a fault: let it end the process.
                     await task

@@ -50,7 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 _POSITIVE = {
     name
     for name, kind in Settings.__annotations__.items()
-    if kind in (int, float) and name != "slice_grace_seconds"
+    if kind in (int, float, int | None) and name != "slice_grace_seconds"
 }
 
 
@@ -89,8 +89,10 @@ def _check(settings: Settings) -> None:
         check_dsn(settings.database_url)
     except ValueError as error:
         raise SettingsError(f"DATABASE_URL {error}") from None
-    if (settings.redis_url or "redis:").partition(":")[0] not in ("redis", "rediss"):
+    if settings.redis_url is not None and not settings.redis_url.startswith(("redis://", "rediss://")):
         raise SettingsError("REDIS_URL must begin with redis://")
+    if settings.metrics_port is not None and settings.metrics_port > 65535:
+        raise SettingsError("METRICS_PORT must be at most 65535")
     if settings.broker_type not in ("virtual", "mock"):
         raise SettingsError("BROKER_TYPE must be virtual (or its alias mock)")
     if not (len(settings.tag_prefix) == 2 and settings.tag_prefix.isascii() and settings.tag_prefix.isalnum()):

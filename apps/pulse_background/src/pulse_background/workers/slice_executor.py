@@ -101,7 +101,7 @@ class SliceExecutor:
             self._handed[claim.execution.execution_id, claim.execution.attempt] = claimed_at
             call = asyncio.create_task(self._send(claim, claimed_at))
             self._calls.add(call)
-            call.add_done_callback(self._finished)
+            call.add_done_callback(self._calls.discard)
         if not claims:
             await self._clock.sleep(_CONTENTION_PAUSE_S)
 
@@ -137,7 +137,12 @@ class SliceExecutor:
         order, execution = claim.order, claim.execution
         with bind(Ids(order.request_id, order.trace_id)), bound(order_id=order.order_id):
             self._on_sent((self._clock.now() - execution.due_at).total_seconds())
-            booking = await self._execute(claim, claimed_at)
+            try:
+                booking = await self._execute(claim, claimed_at)
+            except Exception:  # whatever broke it, the other calls go on
+                # The claim stays; its lease runs out and the broker's book tells what became of it.
+                log.exception("a call broke off", execution_id=execution.execution_id)
+                return
             log.info(
                 "execution sent",
                 execution_id=execution.execution_id,
@@ -146,9 +151,3 @@ class SliceExecutor:
                 duration_ms=booking.call.duration_ms if booking.call else None,
             )
             self._recorder.add(booking, order)
-
-    def _finished(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
-        if not call.cancelled() and call.exception() is not None:
-            # The claim stays; its lease runs out and the broker's book tells what became of it.
-            log.error("a call broke off", exc_info=call.exception())

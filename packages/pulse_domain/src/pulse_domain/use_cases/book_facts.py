@@ -4,7 +4,7 @@ A fact is true whoever learns it and however often. Rows are matched by tag; a r
 matches nothing is a stranger, and is reported.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -29,7 +29,16 @@ class FactsReport(Struct, frozen=True, kw_only=True):
 
 
 class BookFacts:
-    def __init__(self, store: OrderStore, broker: Broker, tag_prefix: str) -> None:
+    """on_to_cancel: told that an execution is live that was asked to be cancelled meanwhile."""
+
+    def __init__(
+        self,
+        store: OrderStore,
+        broker: Broker,
+        tag_prefix: str,
+        on_to_cancel: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._on_to_cancel = on_to_cancel
         self._store = store
         self._broker = broker
         self._tag_prefix = tag_prefix
@@ -65,6 +74,14 @@ class BookFacts:
                 Booking(order_id=tracked[tag].order_id, event=event, answer=answer_of(row)) for event in facts
             ]
         booked = await self._store.book(bookings) if bookings else []
+        if any(
+            isinstance(booking.event, ev.ExecutionAccepted)
+            and b.result is BookResult.APPLIED
+            and b.execution is not None
+            and b.execution.cancel_requested
+            for booking, b in zip(bookings, booked, strict=True)
+        ):
+            self._on_to_cancel()
         return FactsReport(
             applied=sum(b.result is BookResult.APPLIED for b in booked),
             unexplained=frozenset(unexplained),

@@ -1,0 +1,167 @@
+from typing import Any
+
+import pytest
+
+from pulse_background.settings import Settings, SettingsError, read_settings
+
+NEEDED = {"DATABASE_URL": "postgresql://pulse:planted@localhost/pulse"}
+DEFAULTS: dict[str, Any] = {
+    "redis_url": None,
+    "broker_type": "virtual",
+    "market_feed": "synthetic",
+    "feed_speed": 1.0,
+    "tag_prefix": "PU",
+    "batch_size": 10,
+    "order_splitter_poll_interval_seconds": 5.0,
+    "slice_executor_poll_interval_seconds": 1.0,
+    "timeout_monitor_interval_seconds": 30.0,
+    "broker_sync_interval_seconds": 5.0,
+    "order_split_timeout_minutes": 5.0,
+    "order_split_attempts_max": 3,
+    "slice_execution_timeout_minutes": 2.0,
+    "slice_grace_seconds": 60.0,
+    "broker_call_timeout_seconds": 10.0,
+    "broker_calls_max": 50,
+    "unknown_settle_seconds": 120.0,
+    "unknown_give_up_seconds": 1800.0,
+    "database_pool_size": 10,
+    "metrics_port": None,
+    "metrics_host": "127.0.0.1",
+    "log_level": "INFO",
+    "graceful_shutdown_seconds": 15.0,
+}
+GOOD: dict[str, tuple[str, Any]] = {
+    "DATABASE_URL": ("postgres://localhost/other", "postgres://localhost/other"),
+    "REDIS_URL": ("rediss://:planted@localhost:6380/1", "rediss://:planted@localhost:6380/1"),
+    "BROKER_TYPE": ("mock", "mock"),
+    "MARKET_FEED": ("synthetic:7", "synthetic:7"),
+    "FEED_SPEED": ("60", 60.0),
+    "TAG_PREFIX": ("D2", "D2"),
+    "BATCH_SIZE": ("25", 25),
+    "ORDER_SPLITTER_POLL_INTERVAL_SECONDS": ("0.5", 0.5),
+    "SLICE_EXECUTOR_POLL_INTERVAL_SECONDS": ("0.25", 0.25),
+    "TIMEOUT_MONITOR_INTERVAL_SECONDS": ("10", 10.0),
+    "BROKER_SYNC_INTERVAL_SECONDS": ("2.5", 2.5),
+    "ORDER_SPLIT_TIMEOUT_MINUTES": ("1", 1.0),
+    "ORDER_SPLIT_ATTEMPTS_MAX": ("5", 5),
+    "SLICE_EXECUTION_TIMEOUT_MINUTES": ("0.5", 0.5),
+    "SLICE_GRACE_SECONDS": ("0", 0.0),
+    "BROKER_CALL_TIMEOUT_SECONDS": ("7.5", 7.5),
+    "BROKER_CALLS_MAX": ("8", 8),
+    "UNKNOWN_SETTLE_SECONDS": ("90", 90.0),
+    "UNKNOWN_GIVE_UP_SECONDS": ("600", 600.0),
+    "DATABASE_POOL_SIZE": ("20", 20),
+    "METRICS_PORT": ("9100", 9100),
+    "METRICS_HOST": ("0.0.0.0", "0.0.0.0"),
+    "LOG_LEVEL": ("debug", "DEBUG"),
+    "GRACEFUL_SHUTDOWN_SECONDS": ("30", 30.0),
+}
+WHOLE = ("BATCH_SIZE", "ORDER_SPLIT_ATTEMPTS_MAX", "BROKER_CALLS_MAX", "DATABASE_POOL_SIZE")
+FRACTIONAL = (
+    "FEED_SPEED",
+    "ORDER_SPLITTER_POLL_INTERVAL_SECONDS",
+    "SLICE_EXECUTOR_POLL_INTERVAL_SECONDS",
+    "TIMEOUT_MONITOR_INTERVAL_SECONDS",
+    "BROKER_SYNC_INTERVAL_SECONDS",
+    "ORDER_SPLIT_TIMEOUT_MINUTES",
+    "SLICE_EXECUTION_TIMEOUT_MINUTES",
+    "BROKER_CALL_TIMEOUT_SECONDS",
+    "UNKNOWN_SETTLE_SECONDS",
+    "UNKNOWN_GIVE_UP_SECONDS",
+    "GRACEFUL_SHUTDOWN_SECONDS",
+)
+BAD = [
+    ("DATABASE_URL", "mysql://pulse:planted@localhost/pulse"),
+    ("DATABASE_URL", "planted"),
+    ("REDIS_URL", "http://:planted@localhost"),
+    ("REDIS_URL", "planted"),
+    ("REDIS_URL", "redis"),
+    ("BROKER_TYPE", "planted"),
+    ("TAG_PREFIX", "P"),
+    ("TAG_PREFIX", "PUL"),
+    ("TAG_PREFIX", "P-"),
+    ("TAG_PREFIX", "éé"),
+    ("SLICE_GRACE_SECONDS", "-1"),
+    ("SLICE_GRACE_SECONDS", "planted"),
+    ("SLICE_GRACE_SECONDS", "nan"),
+    ("SLICE_GRACE_SECONDS", "inf"),
+    ("METRICS_PORT", "planted"),
+    ("METRICS_PORT", "80.0"),
+    ("METRICS_PORT", "-1"),
+    ("METRICS_PORT", "65536"),
+    ("LOG_LEVEL", "LOUD"),
+    # The lease must outlive the call that it covers.
+    ("SLICE_EXECUTION_TIMEOUT_MINUTES", "0.3"),
+    *((name, value) for name in WHOLE for value in ("0", "-1", "1.5", "nan", "planted")),
+    *((name, value) for name in FRACTIONAL for value in ("0", "-0.5", "nan", "inf", "planted")),
+]
+
+
+def problem(environ: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as raised:
+        read_settings(environ)
+    return str(raised.value)
+
+
+def test_every_variable_is_tried_here() -> None:
+    fields = set(Settings.__struct_fields__)
+
+    assert set(DEFAULTS) | {"database_url"} == fields
+    assert {name.lower() for name in GOOD} == fields
+    assert {name.lower() for name, _ in BAD} == fields - {"market_feed", "metrics_host"}
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_it_has_a_default(field: str) -> None:
+    assert getattr(read_settings(NEEDED), field) == DEFAULTS[field]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_it_can_be_set(name: str) -> None:
+    text, value = GOOD[name]
+
+    settings = read_settings(NEEDED | {name: text})
+
+    assert getattr(settings, name.lower()) == value
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_an_empty_value_counts_as_absent(field: str) -> None:
+    assert getattr(read_settings(NEEDED | {field.upper(): ""}), field) == DEFAULTS[field]
+
+
+@pytest.mark.parametrize("environ", [{}, {"DATABASE_URL": ""}], ids=["absent", "empty"])
+def test_a_missing_database_is_named(environ: dict[str, str]) -> None:
+    assert problem(environ) == "DATABASE_URL is not set"
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_wrong_value_is_one_line_that_names_the_variable(name: str, value: str) -> None:
+    text = problem(NEEDED | {name: value})
+
+    assert text.startswith(name)
+    assert "\n" not in text
+    assert "planted" not in text
+
+
+def test_the_lease_is_measured_against_the_calls_own_deadline() -> None:
+    given = {"SLICE_EXECUTION_TIMEOUT_MINUTES": "0.05", "BROKER_CALL_TIMEOUT_SECONDS": "1.5"}
+
+    assert read_settings(NEEDED | given).broker_call_timeout_seconds == 1.5
+
+
+def test_what_is_not_ours_is_left_alone() -> None:
+    assert read_settings(NEEDED | {"PATH": "/bin", "HOME": "/root"}) == read_settings(NEEDED)
+
+
+def test_no_secret_is_shown() -> None:
+    settings = read_settings(NEEDED | {"REDIS_URL": "redis://:planted@localhost"})
+
+    assert "planted" not in f"{settings!r} {settings} {[settings]}"
+
+
+def test_no_secret_is_shown_where_values_are_printed_in_colour() -> None:
+    settings = read_settings(NEEDED | {"REDIS_URL": "redis://:planted@localhost"})
+
+    # rich, which prints the tracebacks of the command line, asks for this instead of the repr.
+    assert "planted" not in repr(list(settings.__rich_repr__()))
