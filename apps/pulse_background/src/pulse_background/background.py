@@ -139,6 +139,13 @@ class Background:
         Raises:
             ExceptionGroup: a loop ended by a fault; the process should end too.
         """
+        try:
+            await self._work(stop)
+        except BaseExceptionGroup as faults:
+            log.error("a loop ended by a fault", exc_info=faults)
+            raise
+
+    async def _work(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             helpers = [
                 group.create_task(self._scheduler.run(), name="scheduler"),

@@ -16,6 +16,7 @@ UNAVAILABLE = (
     OSError,  # refused, reset; TimeoutError is one too
     asyncio.TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection lost at an awkward moment confuses the driver's state
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
@@ -91,7 +92,12 @@ class Database:
         """
         try:
             async with self._pool.acquire(timeout=self._acquire_timeout_s) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.InternalClientError:
+                    # Whatever state it is in, nobody should get it again.
+                    connection.terminate()
+                    raise
         except UNAVAILABLE as error:
             raise StorageUnavailable(cause=type(error).__name__) from error
         except asyncpg.DataError as error:
