@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from pulse_adapters.postgres import steps
+from pulse_adapters.postgres import queries, steps
 from pulse_adapters.postgres.booking import BookArguments, SliceState, TradeOwners, advance
 from pulse_adapters.postgres.inserts import OrderInserts, order_values
 from pulse_adapters.postgres.pool import Database
@@ -96,14 +96,14 @@ class PostgresOrderStore:
         return await self._find_by_key(new.client_id, new.order_unique_key)
 
     async def _find_by_body(self, client_id: str, body_digest: str) -> Row | None:
-        args = steps.FIND_SIGHTED.args(
+        args = queries.FIND_SIGHTED.args(
             client_id=client_id, body_digest=body_digest, replay_window_s=REPLAY_WINDOW_S
         )
-        return await self._db.fetchrow(steps.FIND_SIGHTED.sql, args)
+        return await self._db.fetchrow(queries.FIND_SIGHTED.sql, args)
 
     async def _find_by_key(self, client_id: str, order_unique_key: str) -> Row | None:
-        args = steps.FIND_BY_KEY.args(client_id=client_id, order_unique_key=order_unique_key)
-        return await self._db.fetchrow(steps.FIND_BY_KEY.sql, args)
+        args = queries.FIND_BY_KEY.args(client_id=client_id, order_unique_key=order_unique_key)
+        return await self._db.fetchrow(queries.FIND_BY_KEY.sql, args)
 
     async def find_accepted(self, client_id: ClientId, order_unique_key: str) -> tuple[OrderId, str] | None:
         row = await self._find_by_key(client_id, order_unique_key)
@@ -161,7 +161,7 @@ class PostgresOrderStore:
     # --- execution
 
     async def next_due(self) -> float | None:
-        row = await self._db.fetchrow(steps.NEXT_DUE.sql, [])
+        row = await self._db.fetchrow(queries.NEXT_DUE.sql, [])
         return None if row is None else float(row["seconds"])
 
     async def claim_executions(self, limit: int, executor: str, lease_s: float) -> list[Claim]:
@@ -224,10 +224,10 @@ class PostgresOrderStore:
         states = {key: self._remembered[key] for key in keys if key in self._remembered}
         unread = [key for key in keys if key not in states]
         if unread:
-            args = steps.READ_SLICES.args(
+            args = queries.READ_SLICES.args(
                 order_ids=[order_id for order_id, _ in unread], seqs=[seq for _, seq in unread]
             )
-            rows = await self._db.fetch(steps.READ_SLICES.sql, args)
+            rows = await self._db.fetch(queries.READ_SLICES.sql, args)
             for state in _group(rows):
                 states[state.order_id, state.seq] = state
         return states
@@ -236,7 +236,7 @@ class PostgresOrderStore:
         trades = [(b.order_id, b.event.fill) for b in bookings if isinstance(b.event, ev.ExecutionFilled)]
         if not trades:
             return {}
-        args = steps.TRADE_OWNERS.args(
+        args = queries.TRADE_OWNERS.args(
             order_ids=[order_id for order_id, _ in trades],
             broker_order_ids=[fill.broker_order_id for _, fill in trades],
             trade_ids=[fill.trade_id for _, fill in trades],
@@ -248,7 +248,7 @@ class PostgresOrderStore:
                 row["seq"],
                 row["chunk"],
             )
-            for row in await self._db.fetch(steps.TRADE_OWNERS.sql, args)
+            for row in await self._db.fetch(queries.TRADE_OWNERS.sql, args)
         }
 
     def _remember(self, state: SliceState) -> None:
@@ -278,54 +278,56 @@ class PostgresOrderStore:
         return msgspec.convert(row, TradingState)
 
     async def trading_state(self) -> TradingState:
-        row = await self._db.fetchrow(steps.TRADING_STATE.sql, steps.TRADING_STATE.args())
+        row = await self._db.fetchrow(queries.TRADING_STATE.sql, queries.TRADING_STATE.args())
         return TradingState(halted=False) if row is None else msgspec.convert(row, TradingState)
 
     async def in_flight(self) -> list[Execution]:
-        rows = await self._db.fetch(steps.IN_FLIGHT.sql, steps.IN_FLIGHT.args(limit=10_000))
+        rows = await self._db.fetch(queries.IN_FLIGHT.sql, queries.IN_FLIGHT.args(limit=10_000))
         return [execution_of(row) for row in rows]
 
     # --- reading
 
     async def get(self, order_id: OrderId, client_id: ClientId | None = None) -> OrderView | None:
-        row = await self._db.fetchrow(steps.GET.sql, steps.GET.args(order_id=order_id, client_id=client_id))
+        row = await self._db.fetchrow(queries.GET.sql, queries.GET.args(order_id=order_id, client_id=client_id))
         return None if row is None else _view(row)
 
     async def list_orders(
         self, client_id: ClientId | None, *, limit: int, before: OrderId | None = None
     ) -> list[OrderView]:
         if client_id is None:
-            statement = steps.LIST_ALL
+            statement = queries.LIST_ALL
             args = statement.args(before=before or _AFTER_ALL, limit=limit)
         else:
-            statement = steps.LIST_OF_CLIENT
+            statement = queries.LIST_OF_CLIENT
             args = statement.args(client_id=client_id, before=before or _AFTER_ALL, limit=limit)
         return [_view(row) for row in await self._db.fetch(statement.sql, args)]
 
     async def slices(self, order_id: OrderId) -> list[Slice]:
-        rows = await self._db.fetch(steps.SLICES_OF_ORDER.sql, steps.SLICES_OF_ORDER.args(order_id=order_id))
+        rows = await self._db.fetch(
+            queries.SLICES_OF_ORDER.sql, queries.SLICES_OF_ORDER.args(order_id=order_id)
+        )
         return [state.slice() for state in _group(rows)]
 
     async def journal(self, order_id: OrderId, *, after_seq: int, limit: int) -> list[ev.JournalEntry]:
-        args = steps.JOURNAL.args(order_id=order_id, after_seq=after_seq, limit=limit)
-        return [journal_entry_of(row) for row in await self._db.fetch(steps.JOURNAL.sql, args)]
+        args = queries.JOURNAL.args(order_id=order_id, after_seq=after_seq, limit=limit)
+        return [journal_entry_of(row) for row in await self._db.fetch(queries.JOURNAL.sql, args)]
 
     async def journal_heads(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
         rows = await self._db.fetch(
-            steps.JOURNAL_HEADS.sql, steps.JOURNAL_HEADS.args(order_ids=list(order_ids))
+            queries.JOURNAL_HEADS.sql, queries.JOURNAL_HEADS.args(order_ids=list(order_ids))
         )
         return {OrderId(row["order_id"]): row["last_seq"] for row in rows}
 
     async def select(self, selection: Selection, *, limit: int) -> list[Tracked]:
-        statement = steps.SELECTIONS[selection]
+        statement = queries.SELECTIONS[selection]
         return [_tracked(row) for row in await self._db.fetch(statement.sql, statement.args(limit=limit))]
 
     async def find_by_tags(self, tags: Sequence[str]) -> list[Tracked]:
-        args = steps.FIND_BY_TAGS.args(tags=list(tags), limit=len(tags))
-        return [_tracked(row) for row in await self._db.fetch(steps.FIND_BY_TAGS.sql, args)]
+        args = queries.FIND_BY_TAGS.args(tags=list(tags), limit=len(tags))
+        return [_tracked(row) for row in await self._db.fetch(queries.FIND_BY_TAGS.sql, args)]
 
     async def broker_order_ids(self, since: datetime) -> set[str]:
-        rows = await self._db.fetch(steps.BROKER_ORDER_IDS.sql, steps.BROKER_ORDER_IDS.args(since=since))
+        rows = await self._db.fetch(queries.BROKER_ORDER_IDS.sql, queries.BROKER_ORDER_IDS.args(since=since))
         return {row["exchange_id"] for row in rows}
 
     # --- housekeeping

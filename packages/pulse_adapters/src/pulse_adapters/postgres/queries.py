@@ -1,0 +1,177 @@
+"""What is read: orders, slices, journals, and the executions that some loop looks after.
+
+Each is one statement on what is committed; nothing here locks a row.
+"""
+
+from sqlalchemy import any_, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+
+from pulse_adapters.postgres.statements import Statement
+from pulse_adapters.postgres.tables import order_events, order_ledger, orders, trading_halts
+from pulse_domain.ports.order_store import Selection
+
+FIND_BY_KEY = Statement(
+    select(orders.c.order_id, orders.c.order_unique_key, orders.c.fingerprint).where(
+        orders.c.client_id == bindparam("client_id"),
+        orders.c.order_unique_key == bindparam("order_unique_key"),
+    )
+)
+FIND_SIGHTED = Statement(
+    text("""
+    SELECT o.order_id, o.order_unique_key, o.fingerprint
+    FROM webhook_sightings s JOIN orders o USING (order_id)
+    WHERE s.client_id = :client_id AND s.body_digest = :body_digest
+      AND s.first_seen_at >= (SELECT clock_timestamp()) - make_interval(secs => :replay_window_s)
+    """)
+)
+
+# Seconds until the earliest planned execution of an order that is not to be cancelled.
+NEXT_DUE = Statement(
+    text("""
+    SELECT extract(epoch FROM l.due_at - (SELECT clock_timestamp())) AS seconds
+    FROM order_ledger l JOIN orders o USING (order_id)
+    WHERE l.phase = 'PLANNED' AND l.expires_at > (SELECT clock_timestamp())
+      AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested
+      AND NOT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false)
+    ORDER BY l.due_at LIMIT 1
+    """)
+)
+
+_FILLS = """
+    (SELECT jsonb_agg(jsonb_build_object('trade_id', f.trade_id, 'broker_order_id', f.broker_order_id,
+                                         'quantity', f.quantity, 'price', f.price::text, 'at', f.filled_at)
+                      ORDER BY f.entry)
+     FROM fills f
+     WHERE f.order_id = l.order_id AND f.seq = l.seq AND f.chunk = l.chunk AND NOT f.busted) AS fills
+"""
+
+READ_SLICES = Statement(
+    text(f"""
+    SELECT l.*, s.version AS slice_version, s.chunks AS slice_chunks, s.quantity AS slice_quantity,
+           s.scheduled_at AS slice_scheduled_at, o.instrument, {_FILLS}
+    FROM unnest(CAST(:order_ids AS text[]), CAST(:seqs AS smallint[])) AS u (order_id, seq)
+    JOIN order_slices s USING (order_id, seq)
+    JOIN order_ledger l USING (order_id, seq)
+    JOIN orders o USING (order_id)
+    ORDER BY l.order_id, l.seq, l.chunk
+    """)  # noqa: S608  # a constant of this module
+)
+
+SLICES_OF_ORDER = Statement(
+    text(f"""
+    SELECT l.*, s.version AS slice_version, s.chunks AS slice_chunks, s.quantity AS slice_quantity,
+           s.scheduled_at AS slice_scheduled_at, {_FILLS}
+    FROM order_slices s JOIN order_ledger l USING (order_id, seq)
+    WHERE s.order_id = :order_id
+    ORDER BY l.seq, l.chunk
+    """)  # noqa: S608  # a constant of this module
+)
+
+
+# Whom trades belong to already.
+TRADE_OWNERS = Statement(
+    text("""
+    SELECT f.broker_order_id, f.trade_id, f.trade_day, f.order_id, f.seq, f.chunk
+    FROM unnest(CAST(:order_ids AS text[]), CAST(:broker_order_ids AS text[]), CAST(:trade_ids AS text[]),
+                CAST(:trade_days AS date[])) AS u (order_id, broker_order_id, trade_id, trade_day)
+    JOIN orders o USING (order_id)
+    JOIN fills f ON f.exchange = split_part(o.instrument, ':', 1) AND f.broker_order_id = u.broker_order_id
+                AND f.trade_id = u.trade_id AND f.trade_day = u.trade_day AND NOT f.busted
+    """)
+)
+
+
+TRADING_STATE = Statement(
+    select(
+        trading_halts.c.halted, trading_halts.c.changed_by, trading_halts.c.reason, trading_halts.c.changed_at
+    )
+    .order_by(trading_halts.c.id.desc())
+    .limit(1)
+)
+
+# An order with its executions counted by how they stand: enough to tell its state.
+_TALLIES = """
+    (SELECT jsonb_agg(to_jsonb(t)) FROM (
+        SELECT l.phase, l.execution_status AS status, l.terminal, count(*) AS count,
+               sum(l.planned_quantity) AS planned, sum(l.quantity) AS quantity,
+               sum(l.cumulative_quantity) AS filled,
+               sum(CASE WHEN l.terminal IS NULL THEN greatest(0, l.quantity - l.cumulative_quantity)
+                        ELSE 0 END) AS leaves,
+               sum(greatest(0, l.cumulative_quantity - l.planned_quantity)) AS overfilled,
+               sum(CASE WHEN l.provisional_quantity <= booked.units THEN booked.value
+                        ELSE coalesce(l.provisional_price * l.provisional_quantity,
+                                      booked.value * l.provisional_quantity / nullif(booked.units, 0),
+                                      0) END)::text AS value,
+               (l.terminal IS NOT NULL OR l.execution_status = 'FILLED') AS final
+        FROM order_ledger l,
+             LATERAL (SELECT coalesce(sum(f.quantity), 0) AS units,
+                             coalesce(sum(f.quantity * f.price), 0) AS value
+                      FROM fills f
+                      WHERE f.order_id = l.order_id AND f.seq = l.seq AND f.chunk = l.chunk
+                        AND NOT f.busted) booked
+        WHERE l.order_id = o.order_id
+        GROUP BY l.phase, l.execution_status, l.terminal) t) AS tallies
+"""
+
+GET = Statement(
+    text(f"""
+    SELECT o.*, {_TALLIES} FROM orders o
+    WHERE o.order_id = :order_id AND (CAST(:client_id AS text) IS NULL OR o.client_id = :client_id)
+    """)  # noqa: S608  # a constant of this module
+)
+LIST_OF_CLIENT = Statement(
+    text(f"""
+    SELECT o.*, {_TALLIES} FROM orders o
+    WHERE o.client_id = :client_id AND o.order_id < :before
+    ORDER BY o.order_id DESC LIMIT :limit
+    """)  # noqa: S608  # a constant of this module
+)
+LIST_ALL = Statement(
+    text(f"""
+    SELECT o.*, {_TALLIES} FROM orders o WHERE o.order_id < :before ORDER BY o.order_id DESC LIMIT :limit
+    """)  # noqa: S608  # a constant of this module
+)
+
+JOURNAL = Statement(
+    select(order_events.c.seq, order_events.c.at, order_events.c.data)
+    .where(order_events.c.order_id == bindparam("order_id"), order_events.c.seq > bindparam("after_seq"))
+    .order_by(order_events.c.seq)
+    .limit(bindparam("limit"))
+)
+JOURNAL_HEADS = Statement(
+    select(orders.c.order_id, orders.c.last_seq).where(
+        orders.c.order_id == any_(bindparam("order_ids", type_=ARRAY(TEXT)))
+    )
+)
+
+
+def _tracked(condition: str) -> Statement:
+    return Statement(
+        text(f"""
+        SELECT l.*, o.*, {_FILLS} FROM order_ledger l JOIN orders o USING (order_id)
+        WHERE {condition} ORDER BY l.due_at, l.order_id, l.seq, l.chunk LIMIT :limit
+        """)  # noqa: S608  # constants of this module
+    )
+
+
+SELECTIONS = {
+    Selection.OVERDUE: _tracked("l.phase = 'PLANNED' AND l.expires_at <= (SELECT clock_timestamp())"),
+    Selection.LEASE_EXPIRED: _tracked("l.phase = 'CLAIMED' AND l.lease_until <= (SELECT clock_timestamp())"),
+    Selection.UNKNOWN: _tracked("l.phase = 'UNKNOWN'"),
+    Selection.WORKING: _tracked("l.phase = 'LIVE' AND l.execution_status <> 'FILLED'"),
+    Selection.TO_WITHDRAW: _tracked(
+        "l.phase = 'PLANNED' AND (o.cancel_requested_at IS NOT NULL OR l.cancel_requested)"
+    ),
+    Selection.TO_CANCEL: _tracked(
+        "((l.phase = 'LIVE' AND l.execution_status <> 'FILLED')"
+        " OR (l.phase IN ('CLAIMED', 'UNKNOWN') AND NOT l.cancel_requested))"
+        " AND o.cancel_requested_at IS NOT NULL"
+    ),
+}
+IN_FLIGHT = _tracked("l.phase = 'CLAIMED' AND l.lease_until > (SELECT clock_timestamp())")
+FIND_BY_TAGS = _tracked("l.tag = ANY(CAST(:tags AS text[]))")
+BROKER_ORDER_IDS = Statement(
+    select(order_ledger.c.exchange_id).where(
+        order_ledger.c.exchange_id.is_not(None), order_ledger.c.due_at >= bindparam("since")
+    )
+)
