@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -16,6 +17,12 @@ from pulse_adapters.embedded.redis import EmbeddedRedis
 from pulse_adapters.postgres.migrate import migrate
 from pulse_adapters.postgres.pool import create_pool
 from pulse_adapters.postgres.tables import metadata
+
+# A test says nothing about speed: on a busy machine an example may take as long as it takes.
+hypothesis.settings.register_profile(
+    "pulse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("pulse")
 
 # The contract suites are shipped with the domain; their asserts should speak as those of tests do.
 pytest.register_assert_rewrite("pulse_domain.testing.contracts", "service_kit.testing")

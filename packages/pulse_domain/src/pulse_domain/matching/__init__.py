@@ -1,6 +1,17 @@
 """Matching of orders against ticks and candles: pure, deterministic, the same in backtest and paper trading."""
 
 from pulse_domain.matching.engine import MatchingEngine
+from pulse_domain.matching.settings import (
+    BasisPoints,
+    CandleEntry,
+    CandlePath,
+    FixedTicks,
+    ImpactShape,
+    Latency,
+    MatchingSettings,
+    Slippage,
+    VolumeImpact,
+)
 from pulse_domain.matching.values import (
     Accepted,
     Cancelled,
@@ -16,14 +27,23 @@ from pulse_domain.matching.values import (
 
 __all__ = [
     "Accepted",
+    "BasisPoints",
     "Cancelled",
     "Candle",
+    "CandleEntry",
+    "CandlePath",
     "Filled",
+    "FixedTicks",
+    "ImpactShape",
+    "Latency",
     "MatchingEngine",
+    "MatchingSettings",
     "Modified",
     "Rejected",
     "Result",
+    "Slippage",
     "Tick",
     "Triggered",
     "VenueOrder",
+    "VolumeImpact",
 ]

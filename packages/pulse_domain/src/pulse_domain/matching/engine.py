@@ -1,4 +1,5 @@
-"""The matching engine: orders in, looks at the market in, results out. It has no clock and no chance.
+"""The matching engine: orders in, looks at the market in, results out. It has no clock, and no chance but
+the random source that it was given.
 
 Rules:
 - MARKET buys at the ask and sells at the bid; the price stands for a quote that is not known.
@@ -9,71 +10,122 @@ Rules:
   where it opened beyond.
 - A stop fires on a trade at or beyond its trigger, a buy on the way up, a sell on the way down; then it
   is a MARKET (SL-M) or LIMIT (SL). In a candle it meets the trigger price, or the open where it opened
-  beyond. What a candle leaves open (did the price come back to the limit after the trigger?) does not fill.
+  beyond. What a candle leaves open (did the price come back to the limit after the trigger?) does not
+  fill, unless the settings name the path of the price through the candle.
 - IOC: what does not fill at once is cancelled; for a stop, once it has fired.
-- An order submitted without a quote meets the next tick, or the next candle's open.
-- Orders fill in full: nobody else's order is in the way.
+- An order submitted without a quote meets the next tick, or the next candle's open. One with a time, or
+  with latency, meets the first tick or open that is not before it arrives at the venue.
+- With `CandleEntry.SAME_CLOSE` an order without a quote meets the close of the candle processed last. One
+  with a time does so where that lies within the candle, which therefore needs an `end`.
+- Orders fill in full where volume is not capped. Where it is, orders of one look share its volume: those
+  that take any price by time, then buy limits, then sell limits, the best price first, equal ones by
+  time; with a candle path as the price comes to them. What stops take comes after limits on ticks and
+  before them at a candle's open.
+- A candle without volume that may not fill is passed over: nothing fires, IOC orders wait for the next.
 """
 
+from datetime import datetime
 from decimal import Decimal
+from random import Random
 
 from msgspec.structs import replace
 
 from pulse_domain.errors import MatchingError
 from pulse_domain.instruments import Instrument
-from pulse_domain.matching.book import Book, Working
+from pulse_domain.matching.book import Working
+from pulse_domain.matching.floor import Floor
+from pulse_domain.matching.looks import Look, Looks
+from pulse_domain.matching.settings import CandleEntry, MatchingSettings, check_settings
 from pulse_domain.matching.values import (
     Accepted,
     Cancelled,
     Candle,
-    Filled,
     Modified,
     Rejected,
     Result,
     Tick,
-    Triggered,
     VenueOrder,
     check_candle,
     check_order,
     check_tick,
+    check_time,
 )
-from pulse_domain.orders.model import Side, Validity
+
+_DEFAULTS = MatchingSettings()
 
 
 class MatchingEngine:
     """Matches orders of any number of instruments; only those that a price reaches are looked at.
 
     Every method returns what it caused, in order. A MatchingError has changed nothing.
+
+    rng: the source of latencies; needed where they vary.
+    fill_on_touch: short for the setting of that name.
+
+    Raises:
+        MatchingError: the settings make no sense, or lack the random source.
     """
 
-    def __init__(self, *, fill_on_touch: bool = False) -> None:
-        self._fill_on_touch = fill_on_touch
-        self._books: dict[Instrument, Book] = {}
-        self._working: dict[str, Working] = {}
+    def __init__(
+        self,
+        settings: MatchingSettings = _DEFAULTS,
+        *,
+        rng: Random | None = None,
+        fill_on_touch: bool | None = None,
+    ) -> None:
+        if fill_on_touch is not None:
+            settings = replace(settings, fill_on_touch=fill_on_touch)
+        check_settings(settings)
+        latency = settings.latency
+        if latency is not None and latency.shortest < latency.longest and rng is None:
+            raise MatchingError("a latency that varies needs a random source", field="rng")
+        self._latency = latency
+        self._rng = rng
+        self._same_close = settings.candle_entry is CandleEntry.SAME_CLOSE
+        self._looks = Looks(settings)
+        self._floor = Floor(settings)
+        # The candle processed last, by instrument, where orders may still meet its close.
+        self._closes: dict[Instrument, tuple[Candle, Look]] = {}
         self._last_seq = 0
 
     def instruments(self) -> tuple[Instrument, ...]:
         """Those with working orders."""
-        return tuple([instrument for instrument, book in self._books.items() if book])
+        return tuple([instrument for instrument, book in self._floor.books.items() if book])
 
     def working_orders(self) -> tuple[VenueOrder, ...]:
         """By acceptance."""
-        return tuple([working.order for working in self._working.values()])
+        return tuple([working.order for working in self._floor.working.values()])
 
-    def submit(self, order: VenueOrder, quote: Tick | None = None) -> tuple[Result, ...]:
+    def open_quantity(self, order_id: str) -> int:
+        """What of an order is not filled; 0 where it does not work."""
+        working = self._floor.working.get(order_id)
+        return 0 if working is None else working.order.quantity - working.filled
+
+    def submit(
+        self, order: VenueOrder, quote: Tick | None = None, *, at: datetime | None = None
+    ) -> tuple[Result, ...]:
         """Accept an order and match it against the quote, or against the next price seen.
 
+        at: when it was sent; where it is not given, the quote's time. With latency one of both is needed,
+            and the order does not meet the quote but the market after its delay.
+
         Raises:
-            MatchingError: the order or quote is not usable, or the order id is working already.
+            MatchingError: the order, quote or time is not usable, or the order id is working already.
         """
         check_order(order)
-        if order.order_id in self._working:
+        if order.order_id in self._floor.working:
             raise MatchingError(f"order {order.order_id} is working already", field="order_id")
         _check_quote(order, quote)
+        due = self._due(at, quote)
         working = Working(order, self._next_seq())
         results: list[Result] = [Accepted(order_id=order.order_id)]
-        self._working[order.order_id] = working
-        self._enter(working, quote, results)
+        self._floor.working[order.order_id] = working
+        if quote is not None and self._latency is None:
+            self._floor.enter(working, self._look(quote), results)
+        elif due is None or self._is_open_at(order.instrument, due):
+            self._floor.enter(working, self._close(order.instrument), results)
+        else:
+            self._floor.book(order.instrument).send(working, due)
         return tuple(results)
 
     def modify(
@@ -85,14 +137,16 @@ class MatchingEngine:
         trigger_price: Decimal | None = None,
         quote: Tick | None = None,
     ) -> tuple[Result, ...]:
-        """Change what is given of a working order and match it again.
+        """Change what is given of a working order and match it again, unless it is still on its way.
 
-        It keeps its place in time unless its price changes or its quantity grows.
+        It keeps its place in time unless its price changes or its quantity grows. The quantity counts what
+        has filled. No latency applies.
 
         Raises:
-            MatchingError: the changed order or the quote is not usable.
+            MatchingError: the changed order or the quote is not usable, or no more than the changed
+                quantity has filled.
         """
-        working = self._working.get(order_id)
+        working = self._floor.working.get(order_id)
         if working is None:
             return (Rejected(order_id=order_id, reason_code="UNKNOWN_ORDER"),)
         old = working.order
@@ -103,24 +157,29 @@ class MatchingEngine:
             trigger_price=old.trigger_price if trigger_price is None else trigger_price,
         )
         check_order(new)
+        if new.quantity <= working.filled:
+            raise MatchingError(f"{working.filled} of order {order_id} have filled", field="quantity")
         _check_quote(new, quote)
-        self._books[old.instrument].remove(working)
+        results: list[Result] = [Modified(order_id=order_id)]
+        if working.travels:
+            working.order = new
+            return tuple(results)
+        self._floor.books[old.instrument].remove(working)
         if new.quantity > old.quantity or (new.limit_price, new.trigger_price) != (
             old.limit_price, old.trigger_price,
         ):  # fmt: skip
             working.seq = self._next_seq()
         working.order = new
-        results: list[Result] = [Modified(order_id=order_id)]
-        self._enter(working, quote, results)
+        look = self._close(new.instrument) if quote is None else self._look(quote)
+        self._floor.enter(working, look, results)
         return tuple(results)
 
     def cancel(self, order_id: str) -> tuple[Result, ...]:
-        """Take a working order out."""
-        working = self._working.get(order_id)
+        """Take a working order out, or what is open of it. No latency applies."""
+        working = self._floor.working.pop(order_id, None)
         if working is None:
             return (Rejected(order_id=order_id, reason_code="UNKNOWN_ORDER"),)
-        self._books[working.order.instrument].remove(working)
-        del self._working[order_id]
+        self._floor.books[working.order.instrument].remove(working)
         return (Cancelled(order_id=order_id, reason_code="REQUESTED"),)
 
     def process_tick(self, tick: Tick) -> tuple[Result, ...]:
@@ -130,21 +189,14 @@ class MatchingEngine:
             MatchingError: the tick is not usable.
         """
         check_tick(tick)
-        book = self._books.get(tick.instrument)
-        if not book or _is_off_day(tick):
+        look = self._look(tick)
+        self._closes.pop(tick.instrument, None)
+        book = self._floor.books.get(tick.instrument)
+        if look is None or book is None or book.is_idle(tick.at):
             return ()
         results: list[Result] = []
-        for working in book.take_arrivals():
-            self._enter(working, tick, results)
-        for side, quoted in ((Side.BUY, tick.ask), (Side.SELL, tick.bid)):
-            reached = book.limits[side].take(tick.price, touch=self._fill_on_touch)
-            if quoted is not None:
-                reached += book.limits[side].take(quoted, touch=True)
-            for working in reached:
-                self._fill(working, tick, results)
-        for side in Side:
-            for working in book.stops[side].take(tick.price, touch=True):
-                self._fire(working, tick, results)
+        self._let_in(tick.instrument, tick.at)
+        self._floor.meet_tick(book, look, results)
         return tuple(results)
 
     def process_candle(self, candle: Candle) -> tuple[Result, ...]:
@@ -154,65 +206,59 @@ class MatchingEngine:
             MatchingError: the candle is not usable.
         """
         check_candle(candle)
-        book = self._books.get(candle.instrument)
-        if not book:
+        book = self._floor.books.get(candle.instrument)
+        if not self._same_close and (
+            book is None or book.is_out_of_reach(candle.low, candle.high, candle.start)
+        ):
             return ()
-        opening = Tick(instrument=candle.instrument, at=candle.start, price=candle.open)
+        look = self._looks.candle(candle)
+        self._closes.pop(candle.instrument, None)
         results: list[Result] = []
-        for working in book.take_arrivals():
-            self._enter(working, opening, results)
-        for side in Side:
-            for working in book.stops[side].take(candle.open, touch=True):
-                self._fire(working, opening, results)
-        for side, furthest in ((Side.BUY, candle.low), (Side.SELL, candle.high)):
-            for working in book.limits[side].take(furthest, touch=self._fill_on_touch):
-                self._fill(working, opening, results)
-        for side, furthest in ((Side.BUY, candle.high), (Side.SELL, candle.low)):
-            for working in book.stops[side].take(furthest, touch=True):
-                self._fire(working, replace(opening, price=working.order.trigger_price), results)
+        if look.volume.traded == 0 and look.volume.left == 0:
+            return ()
+        if book is not None and not book.is_idle(candle.start):
+            self._let_in(candle.instrument, candle.start)
+            self._floor.meet_candle(book, candle, look, results)
+        if self._same_close:
+            closing = Tick(instrument=candle.instrument, at=candle.end or candle.start, price=candle.close)
+            look = Look(closing, look.volume, candle.low, candle.high)
+            self._closes[candle.instrument] = (candle, look)
+            if book is not None and candle.end is not None:
+                for working in book.arrived(candle.end):
+                    working.seq = self._next_seq()
+                    self._floor.enter(working, look, results)
         return tuple(results)
 
-    def _enter(self, working: Working, tick: Tick | None, results: list[Result]) -> None:
-        """Let an order that has just come, changed or fired meet the market; what cannot fill rests."""
-        order = working.order
-        if tick is None or _is_off_day(tick):
-            self._rest(working)
-        elif working.awaits_trigger:
-            if _fires(order, tick.price):
-                self._fire(working, tick, results)
-            else:
-                self._rest(working)
-        elif self._is_marketable(order, tick):
-            self._fill(working, tick, results)
-        elif order.validity is Validity.IOC:
-            del self._working[order.order_id]
-            results.append(Cancelled(order_id=order.order_id, reason_code="IOC"))
-        else:
-            self._rest(working)
+    def _due(self, at: datetime | None, quote: Tick | None) -> datetime | None:
+        """When an order is at the venue; None is at once."""
+        if at is not None:
+            check_time(at)
+        if self._latency is None:
+            return at
+        if at is None:
+            if quote is None:
+                raise MatchingError("with latency an order needs the time at which it was sent", field="at")
+            at = quote.at
+        shortest, spread = self._latency.shortest, self._latency.longest - self._latency.shortest
+        return at + shortest + (spread * self._rng.random() if self._rng is not None and spread else spread)
 
-    def _fire(self, working: Working, tick: Tick, results: list[Result]) -> None:
-        working.triggered = True
-        results.append(Triggered(order_id=working.order.order_id, price=tick.price, at=tick.at))
-        self._enter(working, tick, results)
+    def _let_in(self, instrument: Instrument, by: datetime) -> None:
+        for working in self._floor.books[instrument].arrived(by):
+            # Its place in time is that of its arrival.
+            working.seq = self._next_seq()
+            self._floor.rest(working)
 
-    def _is_marketable(self, order: VenueOrder, tick: Tick) -> bool:
-        limit, offer = order.limit_price, _offer(order.side, tick)
-        if limit is None:
-            return True
-        if limit == offer:
-            # A quote at the limit is on offer; a trade at the limit may have taken the last of it.
-            return self._fill_on_touch or (tick.ask if order.side is Side.BUY else tick.bid) is not None
-        return offer < limit if order.side is Side.BUY else offer > limit
+    def _look(self, tick: Tick) -> Look | None:
+        return None if _is_off_day(tick) else self._looks.tick(tick)
 
-    def _fill(self, working: Working, tick: Tick, results: list[Result]) -> None:
-        order, price = working.order, _offer(working.order.side, tick)
-        if order.limit_price is not None:
-            price = (min if order.side is Side.BUY else max)(price, order.limit_price)
-        del self._working[order.order_id]
-        results.append(Filled(order_id=order.order_id, quantity=order.quantity, price=price, at=tick.at))
+    def _close(self, instrument: Instrument) -> Look | None:
+        closed = self._closes.get(instrument)
+        return None if closed is None else closed[1]
 
-    def _rest(self, working: Working) -> None:
-        self._books.setdefault(working.order.instrument, Book()).add(working)
+    def _is_open_at(self, instrument: Instrument, due: datetime) -> bool:
+        """Whether the candle processed last was still open."""
+        closed = self._closes.get(instrument)
+        return closed is not None and closed[0].end is not None and closed[0].start <= due <= closed[0].end
 
     def _next_seq(self) -> int:
         self._last_seq += 1
@@ -225,19 +271,6 @@ def _check_quote(order: VenueOrder, quote: Tick | None) -> None:
     check_tick(quote)
     if quote.instrument != order.instrument:
         raise MatchingError(f"a quote of {quote.instrument} for an order in {order.instrument}", field="quote")
-
-
-def _offer(side: Side, tick: Tick) -> Decimal:
-    """What the other side of the market asks or bids."""
-    quoted = tick.ask if side is Side.BUY else tick.bid
-    return tick.price if quoted is None else quoted
-
-
-def _fires(order: VenueOrder, price: Decimal) -> bool:
-    trigger = order.trigger_price
-    if trigger is None:
-        return False
-    return price >= trigger if order.side is Side.BUY else price <= trigger
 
 
 def _is_off_day(tick: Tick) -> bool:

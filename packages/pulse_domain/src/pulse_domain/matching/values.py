@@ -28,7 +28,10 @@ class Tick(Struct, frozen=True, kw_only=True):
 
 
 class Candle(Struct, frozen=True, kw_only=True):
-    """The prices between `start` and the next candle's start."""
+    """The prices between `start` and the next candle's start.
+
+    end: where known, orders sent up to then can meet the close, if the settings say so.
+    """
 
     instrument: Instrument
     start: datetime
@@ -37,6 +40,7 @@ class Candle(Struct, frozen=True, kw_only=True):
     low: Decimal
     close: Decimal
     volume: int = 0
+    end: datetime | None = None
 
 
 class VenueOrder(Struct, frozen=True, kw_only=True):
@@ -71,7 +75,11 @@ class Triggered(Struct, frozen=True, kw_only=True):
 
 
 class Filled(Struct, frozen=True, kw_only=True):
-    """`at` is the time of the tick, or the start of the candle: what happened inside it is not known."""
+    """All of an order, or a part where volume is capped.
+
+    `at` is the time of the tick, or the start of the candle: what happened inside it is not known. A fill
+    at the close of a candle with an `end` has that.
+    """
 
     order_id: str
     quantity: int
@@ -98,7 +106,7 @@ Result = Accepted | Modified | Triggered | Filled | Cancelled | Rejected
 
 def check_tick(tick: Tick) -> None:
     """Raises MatchingError for a tick that no order may meet."""
-    _check_time(tick.at)
+    check_time(tick.at)
     _check_price("price", tick.price)
     for name, price in (
         ("bid", tick.bid), ("ask", tick.ask), ("day_low", tick.day_low), ("day_high", tick.day_high),
@@ -112,7 +120,11 @@ def check_tick(tick: Tick) -> None:
 
 def check_candle(candle: Candle) -> None:
     """Raises MatchingError for a candle that no order may meet."""
-    _check_time(candle.start)
+    check_time(candle.start)
+    if candle.end is not None:
+        check_time(candle.end)
+        if candle.end <= candle.start:
+            raise MatchingError(f"a candle from {candle.start} cannot end at {candle.end}", field="end")
     _check_price("open", candle.open)
     _check_price("high", candle.high)
     _check_price("low", candle.low)
@@ -146,7 +158,7 @@ def _check_price(name: str, price: Decimal) -> None:
         raise MatchingError(f"{name} must be a decimal above 0, not {price}", field=name)
 
 
-def _check_time(at: datetime) -> None:
+def check_time(at: datetime) -> None:
     if at.tzinfo is None:
         raise MatchingError("the time must carry a UTC offset", field="at")
 
