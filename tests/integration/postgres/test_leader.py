@@ -41,7 +41,8 @@ async def watch(postgres_dsn: str) -> AsyncIterator[asyncpg.Connection]:
 async def processes(
     postgres_dsn: str, watch: asyncpg.Connection
 ) -> AsyncIterator[tuple[PostgresLeadership, PostgresLeadership]]:
-    one, other = PostgresLeadership(postgres_dsn), PostgresLeadership(postgres_dsn)
+    dsn = f"{postgres_dsn}?application_name=leadership"
+    one, other = PostgresLeadership(dsn), PostgresLeadership(dsn)
     yield one, other
     for process in (one, other):
         await process.release()
@@ -95,11 +96,8 @@ async def test_who_does_not_lead_keeps_no_connection(processes: Processes, watch
         await other.hold()
 
     async def only_the_leader_is_connected() -> bool:
-        leaders = await watch.fetchval("""
-            SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND query ~ 'advisory' AND pid <> pg_backend_pid()
-        """)
-        return bool(leaders == 1)
+        connected = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leadership'"
+        return bool(await watch.fetchval(connected) == 1)
 
     await until(only_the_leader_is_connected)
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded import EmbeddedPostgres
 from pulse_adapters.ids import RandomIds
+from pulse_adapters.postgres.leader import PostgresLeadership
 from pulse_adapters.postgres.migrate import migrate
 from pulse_adapters.postgres.pool import Database, create_pool
 from pulse_adapters.postgres.store import PostgresOrderStore
@@ -21,7 +22,7 @@ from pulse_domain.errors import DuplicateOrderUniqueKey, StorageUnavailable
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import NewOrder, Side
-from pulse_domain.ports.order_store import Booking, OrderStore, Selection, SplitResult
+from pulse_domain.ports.order_store import Booking, BrokerCall, OrderStore, Selection, SplitResult
 from pulse_domain.testing.factories import CLIENT, new_order, order_request, plan, split_order
 
 PATIENCE_S = 20.0
@@ -210,6 +211,7 @@ class Proxy:
         self.cut = asyncio.Event()
         self._server = server
         self._ends: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
         self._wires: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
@@ -220,9 +222,17 @@ class Proxy:
     async def __aexit__(self, *error: object) -> None:
         assert self._listener is not None
         self._listener.close()
+        self.hang_up()
+        await asyncio.gather(*self._wires)
+
+    def hang_up(self) -> None:
         for end in self._ends:
             end.transport.abort()
-        await asyncio.gather(*self._wires)
+
+    def bid_farewell(self) -> None:
+        """Tell every client what a server says that shuts down. It hangs up only a moment later."""
+        for client in self._clients:
+            client.write(_FAREWELL)
 
     @property
     def dsn(self) -> str:
@@ -245,6 +255,7 @@ class Proxy:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server.port)
         ends = {writer, server_writer}
         self._ends |= ends
+        self._clients.add(writer)
         lost = asyncio.Event()
         answers = asyncio.create_task(self._answers(server_reader, writer, lost))
         with contextlib.suppress(OSError):
@@ -255,6 +266,7 @@ class Proxy:
         server_writer.transport.abort()
         await answers
         self._ends -= ends
+        self._clients.discard(writer)
 
     async def _answers(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
@@ -271,6 +283,8 @@ class Proxy:
 
 # The server says so when a statement has been carried out and committed.
 _READY = b"Z\x00\x00\x00\x05I"
+_FAREWELL_FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+_FAREWELL = b"E" + (len(_FAREWELL_FIELDS) + 4).to_bytes(4) + _FAREWELL_FIELDS
 
 
 @pytest_asyncio.fixture
@@ -527,3 +541,72 @@ async def test_facts_whose_answer_was_lost_are_booked_once_when_repeated(
     assert booked.result == "UNCHANGED"
     kinds = await watch.fetch("SELECT kind FROM order_events WHERE order_id = $1 ORDER BY seq", order.order_id)
     assert [row["kind"] for row in kinds].count("execution_accepted") == 1
+
+
+async def test_a_call_at_the_broker_is_on_record_once_though_its_outcome_was_booked_twice(
+    proxy: Proxy, cut_store: PostgresOrderStore, watch: asyncpg.Connection
+) -> None:
+    """Whoever reads the record must not take one order at the broker for two."""
+    await drain(cut_store)
+    order = await split_order(cut_store, IDS, [[10]])
+    await cut_store.claim_executions(10, "worker", 60.0)
+    broker_order_id = BrokerOrderId(f"B-{order.order_id}")
+    call = BrokerCall(
+        broker="virtual", operation="place", began_at=SystemClock().now(), duration_ms=5, request={"tag": "T1"}
+    )
+    event = ev.ExecutionAccepted(seq=1, chunk=0, broker_order_id=broker_order_id)
+    booking = Booking(order_id=order.order_id, event=event, call=call)
+    proxy.cut_after = carries(broker_order_id)
+
+    with pytest.raises(StorageUnavailable):
+        await cut_store.book([booking])
+    await cut_store.book([booking])
+
+    on_record = "SELECT count(*) FROM broker_events WHERE order_id = $1"
+    assert await watch.fetchval(on_record, order.order_id) == 1
+
+
+# --- a server that has said goodbye and not hung up yet
+
+
+async def farewell(proxy: Proxy, watch: asyncpg.Connection) -> None:
+    proxy.bid_farewell()
+    # What was written before this round trip has arrived after it.
+    await watch.fetchval("SELECT 1")
+
+
+async def test_a_step_between_the_servers_farewell_and_its_hanging_up_finds_the_store_away(
+    proxy: Proxy, cut_store: PostgresOrderStore, watch: asyncpg.Connection
+) -> None:
+    await farewell(proxy, watch)
+
+    assert await answer(cut_store.ping()) == "StorageUnavailable"
+
+    proxy.hang_up()
+    await until(lambda: _succeeds(cut_store.ping()))
+
+
+async def test_an_acceptance_between_the_servers_farewell_and_its_hanging_up_can_be_repeated(
+    proxy: Proxy, cut_store: PostgresOrderStore, watch: asyncpg.Connection
+) -> None:
+    new = new_order(IDS)
+    await farewell(proxy, watch)
+
+    assert await answer(cut_store.accept(new)) == "StorageUnavailable"
+
+    proxy.hang_up()
+    await until(lambda: _succeeds(cut_store.accept(new)))
+    assert await stored(watch, new) == [new.order_id]
+
+
+async def test_a_leader_between_the_servers_farewell_and_its_hanging_up_leads_no_more(
+    proxy: Proxy, watch: asyncpg.Connection
+) -> None:
+    leader = PostgresLeadership(proxy.dsn)
+    await until(leader.hold)
+    await farewell(proxy, watch)
+
+    assert not await leader.hold()
+
+    await until(leader.hold)
+    await leader.release()

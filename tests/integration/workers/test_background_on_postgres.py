@@ -29,7 +29,7 @@ from pulse_domain.instruments import Instrument
 from pulse_domain.orders.execution import Execution
 from pulse_domain.orders.ids import BrokerOrderId, OrderId
 from pulse_domain.orders.model import Order, OrderRequest, OrderType, Side, Source, SplitConfig
-from pulse_domain.orders.status import ExecutionStatus, OrderState, Phase
+from pulse_domain.orders.status import ExecutionStatus, OrderState, Phase, TerminalReason
 from pulse_domain.ports.broker import BookRead, BrokerOrder, BrokerOrderStatus, OrderTicket
 from pulse_domain.ports.order_store import OrderView, SplitResult
 from pulse_domain.ports.work_queue import JobKind
@@ -650,18 +650,23 @@ async def test_what_a_killed_process_had_not_claimed_is_sent_by_the_other(floor:
     assert not survivor.task.done()
 
 
-async def test_a_process_killed_among_its_instants_leaves_every_slice_placed_once(floor: Floor) -> None:
+async def test_a_process_killed_among_its_instants_doubles_no_slice(floor: Floor) -> None:
+    """What it had claimed and not yet sent fails; everything else is placed once."""
     killed = await floor.start("killed", **SHORT)
-    await floor.start("survivor", **SHORT)
+    await floor.start("survivor", unknown_settle_seconds=0.1, **SHORT)
     order_id = await floor.planned(*[10] * 60, due_in_s=[n / 60 for n in range(60)])
-    await until(lambda: _has_filled(floor, order_id))
+    await until(partial(_has_filled, floor, order_id))
 
     await killed.kill()
     await floor.done(order_id)
 
-    view = await floor.view(order_id)
-    assert (view.summary.state, view.summary.quantities.filled) == (OrderState.FILLED, 600)
-    assert len(floor.exchange.placed) == sum(floor.exchange.placed.values()) == 60
+    executions = await floor.executions(order_id)
+    unsent = [e for e in executions if e.tag not in floor.exchange.placed]
+    assert set(floor.exchange.placed.values()) == {1}
+    assert {(e.executor, e.terminal) for e in unsent} <= {("killed", TerminalReason.FAILED)}
+    assert {e.status for e in executions if e not in unsent} == {ExecutionStatus.FILLED}
+    quantities = (await floor.view(order_id)).summary.quantities
+    assert (quantities.filled, quantities.failed) == (600 - 10 * len(unsent), 10 * len(unsent))
 
 
 async def test_an_order_that_a_killed_process_was_splitting_is_split_by_the_other(floor: Floor) -> None:

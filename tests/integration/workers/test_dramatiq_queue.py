@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 import redis
+from dramatiq.brokers.redis import RedisBroker
 
 from pulse_adapters.embedded import EmbeddedRedis
 from pulse_adapters.queue.dramatiq import DramatiqQueue
-from pulse_adapters.queue.redis_broker import redis_broker
+from pulse_adapters.queue.redis_broker import QUEUE_NAME, redis_broker
 from pulse_background.actors import declare_actors, start_worker
 from pulse_domain.ports.work_queue import Job, JobKind
 from pulse_domain.testing.sequential_ids import SequentialIds
@@ -62,10 +63,17 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+def empty_broker(server: EmbeddedRedis) -> RedisBroker:
+    """A worker's broker, without what earlier tests have left in the queue."""
+    broker = redis_broker(server.url, CarryIds())
+    broker.flush(QUEUE_NAME)
+    return broker
+
+
 @asynccontextmanager
 async def connected(server: EmbeddedRedis) -> AsyncIterator[Line]:
     line = Line(server)
-    broker = redis_broker(server.url, CarryIds())
+    broker = empty_broker(server)
     declare_actors(broker, asyncio.get_running_loop(), line.heard.append)
     worker = start_worker(broker)
     try:
@@ -163,7 +171,7 @@ async def test_a_redis_that_starts_anew_harms_nobody(server: EmbeddedRedis, line
 
 async def test_ids_travel_from_the_request_to_the_worker(server: EmbeddedRedis) -> None:
     seen: list[Ids | None] = []
-    broker = redis_broker(server.url, CarryIds())
+    broker = empty_broker(server)
     queue = DramatiqQueue(redis_broker(server.url, CarryIds()))
 
     class Nosy:

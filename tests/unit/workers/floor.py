@@ -172,6 +172,10 @@ class Floor:
         rows = [[quantity] for quantity in quantities or (100,)]
         return (await split_order(self.store, self.ids, rows, due_in_s=due_in_s, **over)).order_id
 
+    async def ask_for_cancel(self, order_id: OrderId) -> None:
+        """Note the wish, on a line that always holds."""
+        await InMemoryOrderStore.request_cancel(self.store, order_id, "desk-1")
+
     async def queue_status(self, order_id: OrderId) -> OrderQueueStatus:
         return (await self.view(order_id)).order.queue_status
 

@@ -122,6 +122,24 @@ async def test_a_refused_cancel_does_not_keep_the_others_from_being_asked_for(
         assert len(floor.broker.cancels) == 2
 
 
+async def test_a_broker_that_goes_on_refusing_is_asked_ever_more_rarely(
+    floor: Floor, canceller: Canceller
+) -> None:
+    order_id = await live_order(floor)
+    floor.broker.on_cancel(*[Rejects("CLOSED")] * 100)
+    await floor.store.request_cancel(order_id, "desk-1")
+
+    async with running(canceller.run()):
+        asked = []
+        for _ in range(3):
+            before = len(floor.broker.cancels)
+            await floor.clock.advance(30 * POLL_S)
+            asked.append(len(floor.broker.cancels) - before)
+
+        assert asked[0] > asked[1] >= 1
+        assert sum(asked) < 10
+
+
 @pytest.mark.parametrize("step", ["select", "book"])
 async def test_it_outlives_a_store_that_does_not_answer(floor: Floor, canceller: Canceller, step: str) -> None:
     order_id = await live_order(floor)

@@ -315,6 +315,31 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_sent_once(
         assert (execution.phase, execution.attempt, places(floor)) == (LIVE, 2, 1)
 
 
+@pytest.mark.parametrize("step", ["in_flight", "book"])
+async def test_a_lost_claim_is_given_back_though_that_fails_at_first(
+    floor: Floor, executor: Executor, step: str
+) -> None:
+    order_id = await floor.order()
+    floor.store.lose_answer("claim_executions")
+    floor.store.fail(step, times=2)
+
+    async with running(executor.run()):
+        await floor.clock.advance(10 * POLL_S)
+
+        execution = await floor.execution(order_id)
+        assert (execution.phase, execution.attempt, places(floor)) == (LIVE, 2, 1)
+
+
+async def test_stopping_with_a_lost_claim_leaves_it_to_its_lease(floor: Floor, executor: Executor) -> None:
+    order_id = await floor.order()
+    floor.store.lose_answer("claim_executions")
+    async with running(executor.run()) as run:
+        executor.stop()
+        await floor.clock.advance(5 * POLL_S)
+
+        assert (run.done(), await floor.phases(order_id), places(floor)) == (True, [CLAIMED], 0)
+
+
 async def test_claims_of_others_are_not_given_back_with_a_lost_one(floor: Floor, executor: Executor) -> None:
     of_others = await floor.order()
     await floor.store.claim_executions(1, "executor-2", LEASE_S)

@@ -392,6 +392,7 @@ def _book() -> Statement:
                     CAST(:c_began_ats AS timestamptz[]), CAST(:c_durations AS int[]),
                     CAST(:c_requests AS text[]), CAST(:c_answers AS text[]), CAST(:c_errors AS text[]))
                  AS c (order_id, seq, chunk, broker, operation, began_at, duration_ms, request, answer, error)
+        ON CONFLICT (order_id, seq, chunk, operation, began_at) DO NOTHING
     )
     SELECT order_id, seq FROM changed
     """)  # noqa: S608  # column names of our own table

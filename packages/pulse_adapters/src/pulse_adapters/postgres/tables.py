@@ -234,7 +234,8 @@ broker_events = Table(
     Column("request", JSONB, nullable=False),
     Column("answer", JSONB),
     Column("error", String),
-    Index("ix_broker_events_order", "order_id"),
+    # A call is on record once, though its outcome may be booked again where the answer to the first was lost.
+    UniqueConstraint("order_id", "seq", "chunk", "operation", "began_at", name="uq_broker_events_call"),
 )
 
 order_events = Table(

@@ -22,10 +22,9 @@ CREATE TABLE broker_events (
     request JSONB NOT NULL,
     answer JSONB,
     error VARCHAR,
-    CONSTRAINT pk_broker_events PRIMARY KEY (id)
+    CONSTRAINT pk_broker_events PRIMARY KEY (id),
+    CONSTRAINT uq_broker_events_call UNIQUE (order_id, seq, chunk, operation, began_at)
 );
-
-CREATE INDEX ix_broker_events_order ON broker_events (order_id);
 
 CREATE TABLE fills (
     exchange VARCHAR COLLATE "C" NOT NULL,
