@@ -56,8 +56,9 @@ def main() -> int:
     configure("pulse_background", settings.log_level)
     try:
         uvloop.run(serve(settings))
-    except PulseError as error:
-        print(f"pulse_background: {error.message}", file=sys.stderr)  # noqa: T201  # the same
+    except (PulseError, OSError) as error:
+        # A feed that cannot be played, a metrics port that is taken.
+        print(f"pulse_background: {error}", file=sys.stderr)  # noqa: T201  # the same
         return 2
     return 0
 

@@ -1,5 +1,6 @@
 """What the workers are told by their environment, read once."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,8 +96,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError("METRICS_PORT must be at most 65535")
     if settings.broker_type not in ("virtual", "mock"):
         raise SettingsError("BROKER_TYPE must be virtual (or its alias mock)")
-    if not (len(settings.tag_prefix) == 2 and settings.tag_prefix.isascii() and settings.tag_prefix.isalnum()):
-        raise SettingsError("TAG_PREFIX must be two letters or digits")
+    if re.fullmatch(r"[A-Z0-9]{2}", settings.tag_prefix) is None:
+        raise SettingsError("TAG_PREFIX must be two of A-Z and 0-9")
     if not 0 <= settings.slice_grace_seconds < 1e9:
         raise SettingsError("SLICE_GRACE_SECONDS must not be negative")
     lease_s = settings.slice_execution_timeout_minutes * 60
