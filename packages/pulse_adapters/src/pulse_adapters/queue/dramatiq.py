@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 
 import dramatiq
+import structlog
 
 from pulse_adapters.queue.redis_broker import message
 from pulse_domain.ports.work_queue import Job
+
+log = structlog.get_logger(__name__)
 
 _PAUSE_S = 1.0
 _COALESCE_S = 0.005
@@ -56,7 +59,9 @@ class DramatiqQueue:
             try:
                 for job, context in batch:
                     context.run(self._broker.enqueue, message(job.kind, job.order_id))
-            except Exception:  # whatever it is, hints may be dropped, and this thread must live
+            except Exception as error:  # whatever it is, hints may be dropped, and this thread must live
+                # The kind alone: the text may repeat the address, password included.
+                log.warning("hints were dropped", count=len(batch), error=type(error).__name__)
                 self._on_drop(len(batch))
                 if self._closing:
                     return
