@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pulse_domain.account import Account, AccountSettings, Holding
+from pulse_domain.account import Account, AccountSettings, Book, Holding, Ledger, Tab
 from pulse_domain.charges import ZERODHA
 from pulse_domain.errors import ChargesUnknown
 from pulse_domain.orders.model import Product
@@ -22,7 +22,7 @@ class Broken(Exception):
     """The failure put in."""
 
 
-def break_at(step: int, operation: Callable[[], None]) -> bool:
+def break_at(step: int, operation: Callable[[], object]) -> bool:
     """Run the operation and raise at its n-th line in our code; whether it got that far."""
     seen = 0
 
@@ -117,3 +117,62 @@ def test_a_fill_whose_charges_are_not_known_changes_nothing():
 
     account.apply_fill(make.fill("1"))
     account.check()
+
+
+def opened_ledger() -> tuple[Ledger, Tab]:
+    """Long 100 shares, of which 60 are on sale and 20 have been sold by another order today."""
+    ledger, tab = Ledger(AccountSettings(charges=ZERODHA)), Tab()
+    ledger.open(Decimal(100_000))
+    book = ledger.book(make.INFY, Product.CNC)
+    ledger.block(book, 1, 120, 1_000_000)
+    ledger.fill(book, 1, 120, 1_000_000, 1_000_000, Tab(), make.AT.date())
+    ledger.block(book, -1, 20, 1_010_000)
+    ledger.fill(book, -1, 20, 1_010_000, 1_010_000, Tab(), make.AT.date())
+    ledger.block(book, -1, 60, 1_050_000)
+    ledger.book(make.TCS, Product.MIS)
+    return ledger, tab
+
+
+def seen_of(ledger: Ledger, tab: Tab) -> tuple[object, ...]:
+    books = [(key, book.rank, book.state) for key, book in ledger.books.items()]
+    return ledger.state, ledger.other_charges, books, tab.state
+
+
+def infy(ledger: Ledger) -> Book:
+    return ledger.book(make.INFY, Product.CNC)
+
+
+LEDGER_OPERATIONS: dict[str, Callable[[Ledger, Tab], object]] = {
+    "block": lambda ledger, tab: ledger.block(infy(ledger), -1, 40, 1_060_000),
+    "first block": lambda ledger, tab: ledger.block(ledger.book(make.TCS, Product.MIS), 1, 5, 1_000_000),
+    "release": lambda ledger, tab: ledger.release(infy(ledger), -1, 60, 1_050_000),
+    "fill": lambda ledger, tab: ledger.fill(infy(ledger), -1, 30, 1_055_000, 1_050_000, tab, make.AT.date()),
+    "charge": lambda ledger, tab: ledger.charge(Decimal("0.25")),
+}
+
+
+@pytest.mark.parametrize("name", LEDGER_OPERATIONS)
+def test_a_failure_at_any_point_of_the_ledger_comes_before_everything_or_after_it(name):
+    operation = LEDGER_OPERATIONS[name]
+    untouched = seen_of(*opened_ledger())
+    ledger, tab = opened_ledger()
+    operation(ledger, tab)
+    done = seen_of(ledger, tab)
+    after, step = 0, 1
+
+    while True:
+        ledger, tab = opened_ledger()
+        if not break_at(step, partial(operation, ledger, tab)):
+            break
+        if seen_of(ledger, tab) == done:
+            after += 1
+        else:
+            assert seen_of(ledger, tab) == untouched, f"at line {step}"
+            assert not after
+            operation(ledger, tab)
+            assert seen_of(ledger, tab) == done, f"at line {step}"
+        step += 1
+
+    assert step > 3
+    assert untouched != done
+    assert after == (name == "fill")  # it has its result to return still

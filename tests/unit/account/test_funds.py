@@ -328,6 +328,32 @@ def test_the_depository_is_paid_once_per_share_and_day():
     assert fees == [Decimal("15.34"), 0, Decimal("15.34")]
 
 
+def test_the_depository_stays_paid_on_its_day_whatever_sells_next():
+    account = make.account(charges=ZERODHA)
+    make.trade(account, make.buy("1"))
+    account.block(make.sell("2", 20))
+    account.apply_fill(make.fill("2", 10))
+    account.apply_fill(make.fill("2", 10))
+
+    for order_id in ("3", "4"):
+        make.trade(account, make.sell(order_id, 10))
+
+    fees = [account.order(order_id).day_charges.depository_fee for order_id in ("2", "3", "4")]
+    assert fees == [Decimal("15.34"), 0, 0]
+    account.check()
+
+
+def test_an_overdrawn_account_can_still_make_an_order_smaller():
+    account = make.account(10_000)
+    account.block(make.buy("resting", 10, 100))
+    make.trade(account, make.buy("1", 90, 100), price=110)
+    assert account.cash < 0
+
+    account.change("resting", quantity=9)
+
+    assert account.cash == -800
+
+
 def test_charges_of_an_order_over_two_days_are_of_each_day():
     account = make.account(10_000_000, charges=ZERODHA)
     account.block(make.buy("1", 200, 1000, product=Product.MIS))

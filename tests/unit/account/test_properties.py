@@ -51,7 +51,7 @@ settings = st.builds(
     charges=st.sampled_from([NO_CHARGES, ZERODHA]),
 )
 stories = st.lists(steps, max_size=40)
-HELD = Holding(instrument=make.INFY, quantity=37, average_price=Decimal("801.78125"))
+HELD = Holding(instrument=make.INFY, quantity=37, average_price=Decimal("801.7812"))
 
 
 def opened(of: AccountSettings) -> Account:

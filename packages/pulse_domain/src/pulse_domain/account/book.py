@@ -3,101 +3,137 @@
 What working orders block is computed for a side as a whole, from sums: the units beyond those that close
 the position, at the orders' average price. So an order that closes needs no money, two orders cannot both
 count on closing the same units, and it costs the same however many orders work.
+
+Money counts ten-thousandths of a rupee, in whole numbers: the units of prices, so that a value is only a
+product. Blocked amounts and closed parts are whole paise all the same, full values what was paid.
 """
 
+from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
+from decimal import Decimal
+from typing import NamedTuple
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from pulse_domain.account.values import ONE, ZERO, AccountSettings
-from pulse_domain.charges import PAISA, Segment, segment_of
-from pulse_domain.errors import AccountError
+from pulse_domain.account.values import ZERO, AccountSettings, Holding, Position
+from pulse_domain.charges import Segment, segment_of
+from pulse_domain.errors import AccountError, InvalidPrice
 from pulse_domain.instruments import Instrument
-from pulse_domain.orders.model import Product, Side
+from pulse_domain.orders.model import Product
+from pulse_domain.units import PRICE_UNITS, to_units
+
+PAISA = PRICE_UNITS // 100
+
+# Unrounded charges leave fractions of a unit; such amounts are decimals, of the same unit.
+Amount = int | Decimal
+
+Key = tuple[Instrument, Product]
+
+# A margin as numerator and denominator.
+Part = tuple[int, int]
+FULL: Part = (1, 1)
+
+# The sums over one side's working orders: what remains of them, its value at their prices, what it blocks.
+Side = tuple[int, int, int]
+# Quantity, cost, realised, blocked in position, buys, sells, the last day the depository was paid.
+BookState = tuple[int, int, int, int, Side, Side, date | None]
+
+_IDLE: Side = (0, 0, 0)
+_FLAT: BookState = (0, 0, 0, 0, _IDLE, _IDLE, None)
 
 
-class Terms(Struct, frozen=True):
-    """What the settings say about a book."""
+@dataclass(slots=True, eq=False)
+class Book:
+    """`quantity` and `cost` are negative when short.
 
+    long, short: the margins; without a short one, selling short is refused.
+    rank: places books by their first order; 0 before it.
+    state: all that changes with orders and fills. It is replaced as a whole, so that a book is never
+        half changed.
+    """
+
+    instrument: Instrument
+    product: Product
     segment: Segment
     multiplier: int
-    long: Decimal
-    short: Decimal | None
-
-
-class Working(Struct, frozen=True):
-    """The sums over one side's working orders: what remains of them, and its value at their prices."""
-
-    units: int = 0
-    value: Decimal = ZERO
-
-    def plus(self, units: int, price: Decimal, multiplier: int) -> "Working":
-        return Working(self.units + units, self.value + price * (units * multiplier))
-
-
-class Book(Struct, frozen=True):
-    """`quantity` and `cost` are negative when short. Blocked amounts are kept up by `reblocked`."""
-
-    quantity: int = 0
-    cost: Decimal = ZERO
-    realised: Decimal = ZERO
-    buys: Working = Working()
-    sells: Working = Working()
-    blocked_for_orders: Decimal = ZERO
-    blocked_in_position: Decimal = ZERO
-    depository_paid_on: date | None = None
+    long: Part
+    short: Part | None
     held_at_opening: int = 0
+    rank: int = 0
+    state: BookState = _FLAT
 
-    def with_working(self, side: Side, units: int, price: Decimal, multiplier: int) -> "Book":
-        """Add units of an order; negative ones take them out."""
-        if side is Side.BUY:
-            return replace(self, buys=self.buys.plus(units, price, multiplier))
-        return replace(self, sells=self.sells.plus(units, price, multiplier))
+    @property
+    def key(self) -> Key:
+        return self.instrument, self.product
 
-    def with_trade(self, side: Side, units: int, price: Decimal, multiplier: int) -> "Book":
-        """Close what the position has against the trade, and open the rest at its price.
+    @property
+    def quantity(self) -> int:
+        return self.state[0]
 
-        Closing a part takes its share of the cost, rounded to the paisa; closing the last takes all that
-        is left, so that no fraction of a paisa is ever lost.
-        """
-        sign = 1 if side is Side.BUY else -1
-        held, cost = self.quantity, self.cost
-        value = price * (sign * units * multiplier)
-        if held * sign >= 0:
-            return replace(self, quantity=held + sign * units, cost=cost + value)
-        if units < abs(held):
-            closed_cost = (cost * units / abs(held)).quantize(PAISA, ROUND_HALF_UP)
-            closed_value = value
-        else:
-            closed_cost = cost
-            closed_value = price * (-held * multiplier)
-        return replace(
-            self,
-            quantity=held + sign * units,
-            cost=cost - closed_cost + value - closed_value,
-            realised=self.realised - closed_value - closed_cost,
+    @property
+    def cost(self) -> int:
+        return self.state[1]
+
+    @property
+    def realised(self) -> int:
+        return self.state[2]
+
+    @property
+    def blocked_in_position(self) -> int:
+        return self.state[3]
+
+    @property
+    def blocked_for_orders(self) -> int:
+        return self.state[4][2] + self.state[5][2]
+
+    @property
+    def buys_units(self) -> int:
+        return self.state[4][0]
+
+    @property
+    def buys_value(self) -> int:
+        return self.state[4][1]
+
+    @property
+    def sells_units(self) -> int:
+        return self.state[5][0]
+
+    @property
+    def sells_value(self) -> int:
+        return self.state[5][1]
+
+    @property
+    def depository_paid_on(self) -> date | None:
+        return self.state[6]
+
+    def unrealised(self, mark: int | None) -> int:
+        """The result of the open position at this price; 0 without one."""
+        quantity, cost, *_ = self.state
+        return mark * quantity * self.multiplier - cost if mark is not None and quantity else 0
+
+    def position(self, mark: int | None) -> Position:
+        quantity, cost, realised, in_position, *_ = self.state
+        return Position(
+            instrument=self.instrument,
+            product=self.product,
+            quantity=quantity,
+            average_price=rupees(cost) / (quantity * self.multiplier) if quantity else ZERO,
+            cost=rupees(cost),
+            realised=rupees(realised),
+            unrealised=rupees(self.unrealised(mark)),
+            blocked=rupees(in_position),
         )
 
-    def reblocked(self, terms: Terms) -> "Book":
-        """Block what position and orders need.
 
-        Raises:
-            AccountError: orders would open a short position that the settings give no margin for.
-        """
-        quantity = self.quantity
-        fraction = terms.long if quantity >= 0 else _short(terms)
-        return replace(
-            self,
-            blocked_in_position=_part(abs(self.cost), fraction),
-            blocked_for_orders=_opening(self.buys, max(0, -quantity), terms, Side.BUY)
-            + _opening(self.sells, max(0, quantity), terms, Side.SELL),
-        )
+class Working(NamedTuple):
+    """What remains of an order, and the price that it is blocked at; `sign` is +1 for buying, else -1."""
+
+    book: Book
+    sign: int
+    units: int
+    price: int
 
 
-def terms_of(settings: AccountSettings, instrument: Instrument, product: Product) -> Terms:
-    """What applies to an instrument under a product.
+def book_of(settings: AccountSettings, instrument: Instrument, product: Product) -> Book:
+    """The book of an instrument under a product, flat.
 
     Raises:
         AccountError: the product is not for the instrument's exchange.
@@ -109,25 +145,120 @@ def terms_of(settings: AccountSettings, instrument: Instrument, product: Product
     contract = settings.contracts.get(instrument)
     segment = contract.segment if contract and contract.segment else segment_of(instrument, product)
     margin = settings.margin_of(product, segment)
-    return Terms(segment, contract.multiplier if contract else 1, margin.long, margin.short)
+    return Book(
+        instrument, product, segment, contract.multiplier if contract else 1,
+        _part(margin.long), None if margin.short is None else _part(margin.short),
+    )  # fmt: skip
 
 
-def _opening(working: Working, closing_units: int, terms: Terms, side: Side) -> Decimal:
-    opening_units = working.units - closing_units
-    if opening_units <= 0:
-        return ZERO
-    fraction = terms.long if side is Side.BUY else _short(terms)
-    if not closing_units:
-        return _part(working.value, fraction)
-    return (working.value * opening_units * fraction / working.units).quantize(PAISA, ROUND_UP)
+def book_of_holding(settings: AccountSettings, holding: Holding, rank: int) -> Book:
+    """The book of shares that are held at the opening.
+
+    Raises:
+        AccountError: the instrument is not a share, or quantity or price is not usable.
+    """
+    quantity = holding.quantity
+    check_quantity(quantity)
+    price = counted_price(holding.average_price, "average_price")
+    book = book_of(settings, holding.instrument, Product.CNC)
+    cost = price * quantity * book.multiplier
+    blocked = needed_in_position(book, quantity, cost)
+    book.held_at_opening, book.rank = quantity, rank
+    book.state = (quantity, cost, 0, blocked, _IDLE, _IDLE, None)
+    return book
 
 
-def _part(value: Decimal, fraction: Decimal) -> Decimal:
-    # A full value stays as it is, even off the paisa: it is what was paid.
-    return value if fraction == ONE else (value * fraction).quantize(PAISA, ROUND_UP)
+def needed(book: Book, sign: int, quantity: int, units: int, value: int) -> int:
+    """What orders of one side block beside a position of this quantity, in whole paise, rounded up.
+
+    A full value that closes nothing stays as it is, even off the paisa: it is what will be paid.
+
+    Raises:
+        AccountError: they would open a short position that the settings give no margin for.
+    """
+    closing = -sign * quantity
+    if units <= closing or not units:
+        return 0
+    part = book.long if sign > 0 else book.short
+    if part is None:
+        raise AccountError(f"no margin is set for selling {book.segment} short", field="margins")
+    if closing <= 0:
+        if part is FULL:
+            return value
+        return -(-value * part[0] // (part[1] * PAISA)) * PAISA
+    return -(-value * part[0] * (units - closing) // (part[1] * units * PAISA)) * PAISA
 
 
-def _short(terms: Terms) -> Decimal:
-    if terms.short is None:
-        raise AccountError(f"no margin is set for selling {terms.segment} short", field="margins")
-    return terms.short
+def needed_in_position(book: Book, quantity: int, cost: int) -> int:
+    """What a position blocks: as much as orders that would open it."""
+    return needed(book, 1 if quantity > 0 else -1, 0, abs(quantity), abs(cost))
+
+
+def rebuilt(book: Book, buys: tuple[int, int], sells: tuple[int, int], quantity: int) -> BookState:
+    """The state that follows from the orders' units and values and the position's quantity and cost."""
+    _, cost, realised, _, _, _, paid_on = book.state
+    return (
+        quantity, cost, realised, needed_in_position(book, quantity, cost),
+        (*buys, needed(book, 1, quantity, *buys)), (*sells, needed(book, -1, quantity, *sells)), paid_on,
+    )  # fmt: skip
+
+
+def share(cost: int, units: int, held: int) -> int:
+    """The cost of some of the units held, to the paisa, half up."""
+    paise = (2 * abs(cost) * units + held * PAISA) // (2 * held * PAISA)
+    return paise * PAISA if cost > 0 else -paise * PAISA
+
+
+def counted_price(price: Decimal, name: str) -> int:
+    """Count a price.
+
+    Raises:
+        AccountError: it is no decimal above 0, or finer than a ten-thousandth of a rupee.
+    """
+    if type(price) is not Decimal or not price.is_finite() or price <= 0:
+        raise AccountError(f"{name} must be a decimal above 0, not {price}", field=name)
+    return counted(price, name)
+
+
+def counted(amount: Decimal, name: str) -> int:
+    """Count rupees.
+
+    Raises:
+        AccountError: they are finer than a ten-thousandth.
+    """
+    try:
+        return to_units(amount)
+    except InvalidPrice:
+        raise AccountError(f"{name} must be in steps of 0.0001, not {amount}", field=name) from None
+
+
+def check_quantity(quantity: int) -> None:
+    if type(quantity) is not int or quantity < 1:
+        raise AccountError(f"quantity must be a positive whole number, not {quantity}", field="quantity")
+
+
+def exact(amount: Decimal) -> Amount:
+    """Count rupees of any fineness."""
+    scaled = amount * PRICE_UNITS
+    whole = int(scaled)
+    return whole if whole == scaled else scaled
+
+
+def rupees(amount: Amount) -> Decimal:
+    """What was counted, with two decimals, or as many more as it needs."""
+    if isinstance(amount, Decimal):
+        return amount.scaleb(-4)
+    paise, rest = divmod(amount, PAISA)
+    return Decimal(amount).scaleb(-4) if rest else Decimal(paise).scaleb(-2)
+
+
+def plain(amount: Amount) -> Decimal:
+    """Rupees as a message says them, without decimals where they are whole."""
+    exactly = rupees(amount)
+    whole = exactly.to_integral_value()
+    return whole if whole == exactly else exactly
+
+
+def _part(fraction: Decimal) -> Part:
+    part = fraction.as_integer_ratio()
+    return FULL if part == FULL else part

@@ -9,7 +9,7 @@ of lots, at least one; there are as many as were asked for; times never decrease
 open time. The same random source gives the same parts; without one nothing is left to chance.
 """
 
-from pulse_domain.splitting.curve import INDIA, VolumeBar, VolumeCurve
+from pulse_domain.splitting.curve import VolumeBar, VolumeCurve
 from pulse_domain.splitting.limits import PaceLimits, check_pace, chunks, largest_chunk
 from pulse_domain.splitting.parts import QUANTITY_BAND_PERCENT, TIME_BAND_PERCENT, Part, twap
 from pulse_domain.splitting.schedules import (
@@ -22,6 +22,7 @@ from pulse_domain.splitting.schedules import (
 )
 from pulse_domain.splitting.shares import Weight
 from pulse_domain.splitting.window import Window
+from pulse_domain.units import INDIA
 
 __all__ = [
     "INDIA",

@@ -6,7 +6,7 @@ a heavy day counts as heavy. A bucket in which nobody ever traded is time in whi
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -15,8 +15,8 @@ from msgspec import Struct
 from pulse_domain.errors import CannotSplit
 from pulse_domain.splitting.shares import Weight, exact, lowest_terms
 from pulse_domain.splitting.window import Window, microseconds
+from pulse_domain.units import INDIA
 
-INDIA = timezone(timedelta(hours=5, minutes=30))
 _DAY = timedelta(days=1)
 _DAY_US = _DAY // timedelta(microseconds=1)
 
