@@ -44,6 +44,8 @@ settings_of_engines = st.builds(
     slippage=slippages,
     slip_beyond_candle=st.booleans(),
     latency=st.one_of(st.none(), delays),
+    lot_sizes=st.sampled_from([{}, {}, {make.INFY: 7}]),
+    tick_sizes=st.sampled_from([{}, {make.TCS: Decimal("0.15")}]),
 )
 
 

@@ -77,7 +77,7 @@ class NaiveEngine:
     def process_candle(self, candle):
         self.out, name = [], candle.instrument
         self.closes.pop(name, None)
-        self.volumes[name, "candle"] = volume = self.volume(candle.volume)
+        self.volumes[name, "candle"] = volume = self.volume(candle.volume, name)
         if volume == [0, 0]:
             return self.out
         opening = (candle.open, None, None, candle)
@@ -191,7 +191,8 @@ class NaiveEngine:
         self.out.append(("Cancelled", row.order.order_id))
 
     def price(self, row, quantity, price, quote, candle, traded):
-        sign, limit, grid = row.sign, row.order.limit_price, self.s.tick_size
+        sign, limit = row.sign, row.order.limit_price
+        grid = self.s.tick_sizes.get(row.order.instrument, self.s.tick_size)
         price = base = price if quote is None else quote
         if limit is not None:
             price = base = sign * min(sign * base, sign * limit)
@@ -219,16 +220,17 @@ class NaiveEngine:
         count = self.counts.get(tick.instrument)
         if count is None or tick.volume != count:
             traded = 0 if count is None else tick.volume - count if tick.volume > count else tick.volume
-            self.volumes[tick.instrument, "tick"] = self.volume(traded)
+            self.volumes[tick.instrument, "tick"] = self.volume(traded, tick.instrument)
         self.counts[tick.instrument] = tick.volume
         return tick.price, tick.bid, tick.ask, None
 
-    def volume(self, traded):
+    def volume(self, traded, name):
         """The traded volume, and what is left of it to fill; None is any quantity."""
         without, share = self.s.fill_without_volume, self.s.participation
         if traded == 0:
             return [0, None if without or (without is None and share is None) else 0]
-        return [traded, None if share is None else int(share * traded)]
+        lot_size = self.s.lot_sizes.get(name, 1)
+        return [traded, None if share is None else int(share * traded) // lot_size * lot_size]
 
     def next_seq(self):
         self.seq += 1

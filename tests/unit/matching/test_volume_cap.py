@@ -32,6 +32,23 @@ def test_the_rest_of_a_capped_order_stays_open_and_fills_later(engine):
     assert engine.working_orders() == ()
 
 
+def test_cap_is_rounded_down_to_whole_lots():
+    instrument = make.order().instrument
+    settings = MatchingSettings(participation=Decimal("0.1"), lot_sizes={instrument: 25})
+    engine = MatchingEngine(settings)
+    engine.submit(make.order(quantity=75))
+
+    assert parts(engine.process_candle(flat(749))) == [("1", 50)]
+    assert parts(engine.process_candle(flat(249))) == []
+    assert parts(engine.process_candle(flat(250))) == [("1", 25)]
+
+
+def test_a_lot_is_a_whole_number():
+    instrument = make.order().instrument
+    with pytest.raises(MatchingError, match="lot"):
+        MatchingEngine(MatchingSettings(lot_sizes={instrument: 0}))
+
+
 def test_cap_is_rounded_down_to_whole_units(engine):
     engine.submit(make.order(quantity=25))
 

@@ -17,11 +17,15 @@ PulseError
 │   ├── IllegalTransition       the state table has no such cell; nothing has changed
 │   │   └── StaleAttempt        a decision of an owner that has been replaced
 │   ├── MatchingError           a bad tick, candle or order reached the matching engine
+│   ├── InvalidSettings         of a backtest
+│   ├── BadMarketData           rows of prices that no backtest can run on
+│   ├── StrategyFailed          a strategy raised; the cause is chained
 │   ├── ChargesUnknown          no rates for the day, exchange or segment
 │   └── AccountError            the account cannot do that; nothing has changed
 │       ├── InsufficientFunds
 │       ├── InsufficientHoldings
 │       └── OutOfBalance        the double-entry check found money from nowhere
+├── MissingExtra                an optional package is not installed
 ├── NotFound
 ├── Conflict
 │   └── DuplicateOrderUniqueKey
@@ -141,6 +145,18 @@ class MatchingError(DomainError):
     """A tick, candle or order that the matching engine cannot use."""
 
 
+class InvalidSettings(DomainError):
+    """The settings make no sense; `details` name the field."""
+
+
+class BadMarketData(DomainError):
+    """The prices cannot be used; `details` carry the row, from 1, and where known its field and reason."""
+
+
+class StrategyFailed(DomainError):
+    """A strategy raised; `details` carry the callback and the instant, `__cause__` what it raised."""
+
+
 class ChargesUnknown(DomainError):
     """The schedule has no rates for that day, exchange or segment."""
 
@@ -175,6 +191,17 @@ class InsufficientHoldings(AccountError):
 
 class OutOfBalance(AccountError):
     """The account's figures do not add up; `details` carry both sides."""
+
+
+class MissingExtra(PulseError):
+    """A package that the library needs for this alone is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f'{package} is not installed: pip install "pulse-domain[{extra}]"', package=package, extra=extra
+        )
+        self.package = package
+        self.extra = extra
 
 
 class NotFound(PulseError):

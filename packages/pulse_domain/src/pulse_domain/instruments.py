@@ -19,12 +19,14 @@ class Exchange(StrEnum):
     MCX = "MCX"
     CDS = "CDS"
 
+    __hash__ = str.__hash__  # every look-up by instrument takes it, and the enum's own is a Python function
+
     @property
     def is_cash(self) -> bool:
-        return self in (Exchange.NSE, Exchange.BSE)
+        return self is Exchange.NSE or self is Exchange.BSE
 
 
-class Instrument(Struct, frozen=True, order=True):
+class Instrument(Struct, frozen=True, order=True, gc=False):
     """A tradable symbol at an exchange, written `EXCHANGE:SYMBOL`."""
 
     exchange: Exchange

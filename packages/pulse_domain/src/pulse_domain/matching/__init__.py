@@ -1,5 +1,6 @@
 """Matching of orders against ticks and candles: pure, deterministic, the same in backtest and paper trading."""
 
+from pulse_domain.matching.book import Reach
 from pulse_domain.matching.engine import MatchingEngine
 from pulse_domain.matching.settings import (
     BasisPoints,
@@ -39,6 +40,7 @@ __all__ = [
     "MatchingEngine",
     "MatchingSettings",
     "Modified",
+    "Reach",
     "Rejected",
     "Result",
     "Slippage",

@@ -68,6 +68,27 @@ class Ladder:
         return level if self._highest_first else level.copy_negate()
 
 
+class Reach(Struct, frozen=True):
+    """Where orders wait for the market; None: nowhere on that side.
+
+    at_once: some order meets whatever price is seen next.
+    falls_to, rises_to: prices at or beyond which an order is met.
+    arrives_at: when the next order that is on its way reaches the venue.
+    """
+
+    at_once: bool = False
+    falls_to: Decimal | None = None
+    rises_to: Decimal | None = None
+    arrives_at: datetime | None = None
+
+    def __bool__(self) -> bool:
+        """Whether any order works."""
+        return self != NOTHING_RESTS
+
+
+NOTHING_RESTS = Reach()
+
+
 class Book:
     """The orders of one instrument at rest."""
 
@@ -93,6 +114,16 @@ class Book:
         if self._travelling and self._travelling[0][0] <= until:
             return False
         return not any(map(len, self._ladders))
+
+    def reach(self) -> Reach:
+        down = [ladder.next_level for ladder in (self.limits[Side.BUY], self.stops[Side.SELL]) if ladder]
+        up = [ladder.next_level for ladder in (self.limits[Side.SELL], self.stops[Side.BUY]) if ladder]
+        return Reach(
+            at_once=bool(self.market or self.once),
+            falls_to=max(down, default=None),
+            rises_to=min(up, default=None),
+            arrives_at=self._travelling[0][0] if self._travelling else None,
+        )
 
     def is_out_of_reach(self, low: Decimal, high: Decimal, until: datetime) -> bool:
         """Whether no order arrives until then and none at rest is met between both prices."""

@@ -32,7 +32,7 @@ from msgspec.structs import replace
 
 from pulse_domain.errors import MatchingError
 from pulse_domain.instruments import Instrument
-from pulse_domain.matching.book import Working
+from pulse_domain.matching.book import NOTHING_RESTS, Reach, Working
 from pulse_domain.matching.floor import Floor
 from pulse_domain.matching.looks import Look, Looks
 from pulse_domain.matching.settings import CandleEntry, MatchingSettings, check_settings
@@ -100,6 +100,11 @@ class MatchingEngine:
         """What of an order is not filled; 0 where it does not work."""
         working = self._floor.working.get(order_id)
         return 0 if working is None else working.order.quantity - working.filled
+
+    def reach(self, instrument: Instrument) -> Reach:
+        """What the market must do for a working order to be looked at; ask again when anything changed."""
+        book = self._floor.books.get(instrument)
+        return NOTHING_RESTS if book is None else book.reach()
 
     def submit(
         self, order: VenueOrder, quote: Tick | None = None, *, at: datetime | None = None

@@ -62,25 +62,29 @@ class Looks:
             return Look(tick, self._unlimited)
         count, volume = self._seen.get(tick.instrument, (None, None))
         if volume is None or count is None:
-            volume = self._volume(0)
+            volume = self._volume(0, tick.instrument)
         elif tick.volume != count:
             # A smaller count is a new session's.
-            volume = self._volume(tick.volume - count if tick.volume > count else tick.volume)
+            more = tick.volume - count if tick.volume > count else tick.volume
+            volume = self._volume(more, tick.instrument)
         self._seen[tick.instrument] = (tick.volume, volume)
         return Look(tick, volume)
 
     def candle(self, candle: Candle) -> Look:
         """The look at a candle's open."""
         tick = Tick(instrument=candle.instrument, at=candle.start, price=candle.open)
-        volume = self._volume(candle.volume) if self._needs_volume else self._unlimited
+        volume = self._volume(candle.volume, candle.instrument) if self._needs_volume else self._unlimited
         return Look(tick, volume, candle.low, candle.high)
 
-    def _volume(self, traded: int) -> Volume:
+    def _volume(self, traded: int, instrument: Instrument) -> Volume:
         settings = self._settings
         if traded == 0:
             return Volume(0, None if settings.fills_without_volume else 0)
         share = settings.participation
-        return Volume(traded, None if share is None else int(share * traded))
+        if share is None:
+            return Volume(traded, None)
+        lot_size = settings.lot_sizes.get(instrument, 1)
+        return Volume(traded, int(share * traded) // lot_size * lot_size)
 
 
 def fill_price(order: VenueOrder, quantity: int, look: Look, settings: MatchingSettings) -> Decimal:

@@ -81,6 +81,7 @@ class MatchingSettings(Struct, frozen=True, kw_only=True):
     slip_beyond_candle: whether slippage may lead to prices outside the candle.
     tick_size, tick_sizes: the grid to which slipped prices are rounded, against the order; the second by
         instrument, where it differs.
+    lot_sizes: by instrument, where it is not 1: a share of the volume is rounded down to whole lots.
     """
 
     fill_on_touch: bool = False
@@ -92,6 +93,7 @@ class MatchingSettings(Struct, frozen=True, kw_only=True):
     slip_beyond_candle: bool = False
     tick_size: Decimal = Decimal("0.05")
     tick_sizes: dict[Instrument, Decimal] = field(default_factory=dict)
+    lot_sizes: dict[Instrument, int] = field(default_factory=dict)
     latency: Latency | None = None
 
     @property
@@ -118,6 +120,9 @@ def check_settings(settings: MatchingSettings) -> None:
     for tick_size in (settings.tick_size, *settings.tick_sizes.values()):
         if not _is_number(tick_size) or tick_size <= 0:
             raise MatchingError(f"a tick must be a decimal above 0, not {tick_size}", field="tick_size")
+    for lot_size in settings.lot_sizes.values():
+        if type(lot_size) is not int or lot_size < 1:
+            raise MatchingError(f"a lot must be a whole number above 0, not {lot_size}", field="lot_sizes")
     latency = settings.latency
     if latency is not None and not _ZERO <= latency.shortest <= latency.longest:
         raise MatchingError("latency must run from 0 or more to no less", field="latency")

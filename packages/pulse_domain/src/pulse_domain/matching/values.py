@@ -1,4 +1,8 @@
-"""What goes into the matching engine and what comes out of it. Prices in rupees, quantities in units."""
+"""What goes into the matching engine and what comes out of it. Prices in rupees, quantities in units.
+
+None of these can be part of a reference cycle, so the garbage collector need not look at them: there are
+many, and looking costs more than making them.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +14,7 @@ from pulse_domain.instruments import Instrument
 from pulse_domain.orders.model import OrderType, Side, Validity
 
 
-class Tick(Struct, frozen=True, kw_only=True):
+class Tick(Struct, frozen=True, gc=False):
     """One look at the market. `volume` counts units since the session's start.
 
     bid, ask: the best quotes, where known; else the price stands for them.
@@ -27,7 +31,7 @@ class Tick(Struct, frozen=True, kw_only=True):
     day_high: Decimal | None = None
 
 
-class Candle(Struct, frozen=True, kw_only=True):
+class Candle(Struct, frozen=True, gc=False):
     """The prices between `start` and the next candle's start.
 
     end: where known, orders sent up to then can meet the close, if the settings say so.
@@ -43,7 +47,7 @@ class Candle(Struct, frozen=True, kw_only=True):
     end: datetime | None = None
 
 
-class VenueOrder(Struct, frozen=True, kw_only=True):
+class VenueOrder(Struct, frozen=True, kw_only=True, gc=False):
     """One order at the venue; `order_id` is unique among those that work."""
 
     order_id: str
@@ -56,17 +60,17 @@ class VenueOrder(Struct, frozen=True, kw_only=True):
     trigger_price: Decimal | None = None
 
 
-class Accepted(Struct, frozen=True, kw_only=True):
+class Accepted(Struct, frozen=True, kw_only=True, gc=False):
     """The venue took the order; without further results it rests."""
 
     order_id: str
 
 
-class Modified(Struct, frozen=True, kw_only=True):
+class Modified(Struct, frozen=True, kw_only=True, gc=False):
     order_id: str
 
 
-class Triggered(Struct, frozen=True, kw_only=True):
+class Triggered(Struct, frozen=True, kw_only=True, gc=False):
     """A stop fired. `price` fired it; for a candle this is the trigger, or the open beyond it."""
 
     order_id: str
@@ -74,7 +78,7 @@ class Triggered(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class Filled(Struct, frozen=True, kw_only=True):
+class Filled(Struct, frozen=True, kw_only=True, gc=False):
     """All of an order, or a part where volume is capped.
 
     `at` is the time of the tick, or the start of the candle: what happened inside it is not known. A fill
@@ -87,14 +91,14 @@ class Filled(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class Cancelled(Struct, frozen=True, kw_only=True):
+class Cancelled(Struct, frozen=True, kw_only=True, gc=False):
     """`reason_code` is REQUESTED or IOC."""
 
     order_id: str
     reason_code: str
 
 
-class Rejected(Struct, frozen=True, kw_only=True):
+class Rejected(Struct, frozen=True, kw_only=True, gc=False):
     """A cancel or modify for an order that does not work here; `reason_code` is UNKNOWN_ORDER."""
 
     order_id: str

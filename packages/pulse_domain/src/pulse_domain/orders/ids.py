@@ -17,7 +17,11 @@ _TAG_BYTES = 15  # 24 base32 characters without padding, of which a tag keeps 18
 
 def order_id_from_uuid(value: UUID) -> OrderId:
     """Write a UUIDv7 as a TypeID with the prefix `ord`."""
-    number = value.int
+    return order_id_from_int(value.int)
+
+
+def order_id_from_int(number: int) -> OrderId:
+    """The same, from the number that the UUID is."""
     return OrderId("ord_" + "".join([_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)]))
 
 
