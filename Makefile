@@ -41,7 +41,7 @@ lint: $(VENV)/.ok ## ruff, formatting, types, import contracts
 	$(MAKE) --no-print-directory types contracts
 
 types: $(VENV)/.ok ## mypy, strict
-	$(BIN)/mypy $(addsuffix /src,$(LOCAL))
+	$(BIN)/mypy $(addsuffix /src,$(LOCAL)) examples
 	$(BIN)/mypy --allow-untyped-defs --allow-untyped-calls --allow-incomplete-defs --allow-untyped-decorators --no-warn-return-any tests
 
 contracts: $(VENV)/.ok ## the architecture contracts of importlinter.ini
@@ -53,7 +53,7 @@ fmt: $(VENV)/.ok ## format and fix what can be fixed
 
 check: lint test ## all that CI runs
 
-bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-split
+bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-backtest, bench-split
 	@$(BIN)/python -m tests.benchmarks.$(subst -,_,$*) $(ARGS)
 
 docs: $(VENV)/.ok ## write the generated documents: order life cycle, OpenAPI
@@ -66,4 +66,4 @@ lock: ## resolve requirements.txt anew (needs the network)
 	  --all-extras --group dev $(addprefix --no-emit-package ,$(NAMES)) $(PYPROJECTS) -o requirements.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
