@@ -11,7 +11,7 @@ LEVELS := tests/unit tests/contract tests/architecture tests/integration tests/a
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit lint types contracts fmt check lock lock-check openapi docs clean
+.PHONY: help setup run test test-unit lint types contracts fmt check lock docs reference clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-backtest, bench-split
 docs: $(VENV)/.ok ## write the generated documents: order life cycle, OpenAPI
 	$(BIN)/python -m tests.architecture.generated
 
+reference: $(VENV)/.ok ## the API reference of pulse_domain, from its docstrings, in build/reference
+	$(BIN)/python -m tests.architecture.reference build/reference
+
 lock: ## resolve requirements.txt anew (needs the network)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.13'
@@ -66,4 +69,4 @@ lock: ## resolve requirements.txt anew (needs the network)
 	  --all-extras --group dev $(addprefix --no-emit-package ,$(NAMES)) $(PYPROJECTS) -o requirements.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,10 +9,13 @@ PulseError
 │   │   │   └── OffLot
 │   │   ├── InvalidPrice
 │   │   │   └── OffTick
-│   │   └── InvalidSplitConfig
+│   │   ├── InvalidSplitConfig
+│   │   └── NotOffered          the broker takes no such order in that segment
 │   ├── CannotSplit             no schedule fits the quantity, lot and freeze limit
 │   ├── LimitsExceeded          more executions than the broker takes in the window
 │   ├── TradingHalted
+│   ├── MarketClosed            no session, or none that takes such an order
+│   │   └── CalendarUnknown     the calendar cannot tell whether there is one
 │   ├── NotCancellable
 │   ├── IllegalTransition       the state table has no such cell; nothing has changed
 │   │   └── StaleAttempt        a decision of an owner that has been replaced
@@ -103,6 +106,10 @@ class InvalidSplitConfig(InvalidOrder):
     code = "INVALID_SPLIT_CONFIG"
 
 
+class NotOffered(InvalidOrder):
+    """The broker takes no such order in that segment; `details` name the field and what is allowed."""
+
+
 class CannotSplit(DomainError):
     """No schedule fits the quantity, lot size and freeze quantity."""
 
@@ -119,6 +126,16 @@ class TradingHalted(DomainError):
     """Trading is halted: resume it before placing orders."""
 
     code = "TRADING_HALTED"
+
+
+class MarketClosed(DomainError):
+    """The market takes no such order now; `details` carry the next opening where it is known."""
+
+    code = "MARKET_CLOSED"
+
+
+class CalendarUnknown(MarketClosed):
+    """The calendar cannot tell whether the market is open on that day, so it counts as closed."""
 
 
 class NotCancellable(DomainError):

@@ -1,6 +1,7 @@
 """Instruments and the trading terms that an order keeps from its acceptance on."""
 
 import re
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
@@ -70,5 +71,50 @@ class InstrumentTerms(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         # Instrument files have rows of zeros (indices): nothing can be traded on such terms.
+        counts = (self.lot_size, self.units_per_broker_quantity)
+        if not all(type(count) is int for count in counts) or type(self.tick_size) is not Decimal:
+            raise InvalidInstrument("lots of an instrument are whole numbers, and its tick size is a Decimal")
+        if self.freeze_quantity is not None and (
+            type(self.freeze_quantity) is not int or self.freeze_quantity < 0
+        ):
+            raise InvalidInstrument("the freeze quantity must be a whole number, 0 or above, or None")
         if self.lot_size < 1 or self.tick_size <= 0 or self.units_per_broker_quantity < 1:
             raise InvalidInstrument("lot size and tick size of the instrument must be above 0")
+
+
+class ListingKind(StrEnum):
+    SHARE = "EQ"
+    FUTURE = "FUT"
+    CALL = "CE"
+    PUT = "PE"
+
+    __hash__ = str.__hash__
+
+    @property
+    def is_option(self) -> bool:
+        return self is ListingKind.CALL or self is ListingKind.PUT
+
+
+class Listing(Struct, frozen=True, kw_only=True, gc=False):
+    """An instrument as a broker's file lists it on a day.
+
+    token: the broker's own number for it, unique at the broker; numbers of expired contracts are used again.
+    broker_symbol: how the broker's order calls name it.
+    name: the company or underlying.
+    freeze_quantity: as printed; `pulse_domain.market.largest_order` says what it allows.
+    units_per_broker_quantity: what one counts for in the broker's quantity field.
+    closing_auction: whether the share takes part in it; None where the file does not say.
+    """
+
+    token: str
+    instrument: Instrument
+    broker_symbol: str
+    name: str
+    kind: ListingKind
+    tick_size: Decimal
+    lot_size: int
+    expiry: date | None = None
+    strike: Decimal | None = None
+    freeze_quantity: int | None = None
+    units_per_broker_quantity: int = 1
+    closing_auction: bool | None = None

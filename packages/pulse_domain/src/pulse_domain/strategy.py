@@ -143,7 +143,9 @@ class Strategy:
 
 
 def _request(side: Side, instrument: Instrument | str, quantity: int, fields: OrderFields) -> OrderRequest:
-    return OrderRequest(instrument=_instrument(instrument), side=side, total_quantity=quantity, **fields)
+    # Sizes are often numpy's: they become Python's. What is no whole number is refused with the order.
+    units = quantity.__index__() if hasattr(quantity, "__index__") else quantity
+    return OrderRequest(instrument=_instrument(instrument), side=side, total_quantity=units, **fields)
 
 
 def _instrument(instrument: Instrument | str) -> Instrument:

@@ -14,6 +14,7 @@ from datetime import date
 from decimal import Decimal
 
 from pulse_domain.account.book import (
+    FULL,
     Amount,
     Book,
     BookState,
@@ -187,7 +188,10 @@ class Ledger:
         worth += value
         if sign < 0 and working > held and book.product is Product.CNC:
             raise InsufficientHoldings(units, units - working + held)
-        still = needed(book, sign, held, working, worth)
+        if held == 0 and (book.long if sign > 0 else book.short) is FULL:
+            still = worth
+        else:
+            still = needed(book, sign, held, working, worth)
         more = still - before
         cash, for_orders, in_positions, earned, charges, bought, sold = self.state
         if more > 0 and more > cash:
@@ -233,13 +237,16 @@ class Ledger:
         else:
             result = price * held * multiplier - cost
             cost = price * quantity * multiplier
-        blocked = needed_in_position(book, quantity, cost)
+        if (book.long if quantity >= 0 else book.short) is FULL:
+            blocked = cost if cost >= 0 else -cost
+        else:
+            blocked = needed_in_position(book, quantity, cost)
 
         own, other = (buys, sells) if sign > 0 else (sells, buys)
         working, worth, before = own
         working -= units
         worth -= blocked_price * units * multiplier
-        still = needed(book, sign, quantity, working, worth)
+        still = needed(book, sign, quantity, working, worth) if working else 0
         own = (working, worth, still)
         more = still - before
         # The other side has lost what it was to close, or gained it.

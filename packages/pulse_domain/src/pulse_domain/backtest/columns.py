@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from itertools import accumulate, islice
 from operator import le, ne
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from pulse_domain.units import PRICE_UNITS, day_end_us, to_time, to_us
 
@@ -31,7 +31,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ANYWHERE = _EPOCH.replace(tzinfo=None)
 _US = timedelta(microseconds=1)
 
-Ints: TypeAlias = "array[int]"  # subscripted at run time from Python 3.12 on
+if TYPE_CHECKING:
+    Ints: TypeAlias = array[int]
+else:
+    Ints = array  # it cannot be subscripted before Python 3.12
 Column = Sequence[Any]
 Check = Callable[..., None]
 

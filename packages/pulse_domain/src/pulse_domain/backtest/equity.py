@@ -15,7 +15,9 @@ _FRACTION = Decimal("0.000001")
 _PAISA = Decimal("0.01")
 _ZERO = Decimal(0)
 
-Worth = tuple[int, int | Decimal]  # time in us, equity in units of money
+# Time in us, equity in units of money, and when the price that it is valued at began: a candle belongs to the
+# day on which it starts.
+Worth = tuple[int, int | Decimal, int]
 
 
 def worth_over_time(
@@ -36,10 +38,11 @@ def worth_over_time(
         if number is not None:
             held[number], marks[number] = holding.quantity, to_units(holding.average_price)
             cash -= held[number] * marks[number] * many[number]
-    worths: list[Worth] = [(min(lane.first_us for lane in lanes), ledger.capital)]
+    first_us = min(lane.first_us for lane in lanes)
+    worths: list[Worth] = [(first_us, ledger.capital, first_us)]
     upcoming = iter(fills)
     fill = next(upcoming, None)
-    for at_us, number, price in _prices(lanes):
+    for at_us, number, price, began_us in _prices(lanes):
         traded = False
         while fill is not None and fill.known_us <= at_us:
             held[fill.lane] += fill.quantity
@@ -52,16 +55,16 @@ def worth_over_time(
                 [units * mark * times for units, mark, times in zip(held, marks, many, strict=True)]
             )
             if len(worths) > 1 and worths[-1][0] == at_us:
-                worths[-1] = (at_us, worth)
+                worths[-1] = (at_us, worth, began_us)
             else:
-                worths.append((at_us, worth))
+                worths.append((at_us, worth, began_us))
     return worths
 
 
 def equity_points(worths: Iterable[Worth]) -> tuple[EquityPoint, ...]:
     """The same in rupees, and how far below the peak."""
     points, peak = [], None
-    for at_us, worth in worths:
+    for at_us, worth, _ in worths:
         peak = worth if peak is None or worth > peak else peak
         drawdown = _ZERO if worth == peak or peak <= 0 else (Decimal(worth - peak) / peak).quantize(_FRACTION)
         points.append(EquityPoint(to_time(at_us), rupees(worth), drawdown))
@@ -75,13 +78,12 @@ def rupees(amount: int | Decimal) -> Decimal:
     return short if short == value else value
 
 
-def _prices(lanes: Sequence[Lane]) -> Iterable[tuple[int, int, int]]:
-    """(time in us at which it is known, lane, price), in order of time."""
+def _prices(lanes: Sequence[Lane]) -> Iterable[tuple[int, int, int, int]]:
+    """(time in us at which it is known, lane, price, time at which it began), in order of time."""
     columns = []
     for lane in lanes:
         if isinstance(lane, CandleLane):
-            times: Iterable[int] = map(lane.series.end_us, range(len(lane.start)))
-            columns.append(zip(times, repeat(lane.number), lane.close))
+            columns.append(zip(lane.ends(), repeat(lane.number), lane.close, lane.start))
         else:
-            columns.append(zip(lane.at, repeat(lane.number), lane.price))
+            columns.append(zip(lane.at, repeat(lane.number), lane.price, lane.at))
     return columns[0] if len(columns) == 1 else merge(*columns)

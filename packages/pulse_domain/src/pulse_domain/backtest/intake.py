@@ -1,6 +1,8 @@
 """Orders on their way into a run: checked as a gateway checks them, planned as the splitter plans them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
 
 from msgspec.structs import replace
 
@@ -9,7 +11,12 @@ from pulse_domain.backtest.history import order_id_of, plan_source
 from pulse_domain.backtest.lanes import Lane
 from pulse_domain.backtest.tracking import TrackedExecution, TrackedOrder
 from pulse_domain.backtest.values import BacktestSettings, TimedOrder
-from pulse_domain.errors import CannotSplit, InvalidOrder, InvalidSettings, PulseError, UnknownInstrument
+from pulse_domain.errors import (
+    CannotSplit,
+    InvalidOrder,
+    PulseError,
+    UnknownInstrument,
+)
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.matching import CandleEntry, MatchingSettings
 from pulse_domain.orders.model import OrderRequest, OrderType, Product, Side, Validity, check_start
@@ -25,7 +32,6 @@ class Intake:
     def __init__(
         self, settings: BacktestSettings, seed: int, lanes: Mapping[Instrument, Lane], ledger: Ledger
     ) -> None:
-        _check_settings(settings)
         self._seed = seed
         self._lanes = lanes
         self._terms_of = {
@@ -46,21 +52,15 @@ class Intake:
         opens_us = day_end_us(first_us) - DAY_US
         for place, order in enumerate(orders):
             try:
-                timed = order if isinstance(order, TimedOrder) else TimedOrder(request=order)
-                at = timed.at or timed.request.start_at
-                if at is None:
-                    raise InvalidOrder("it needs a time: `at`, or the request's `start_at`", field="at")
-                at_us = to_us(at)
+                timed = _timed(order)
+                at_us = to_us(_arrival(timed))
                 if not opens_us <= at_us < over_us:
                     raise InvalidOrder(
-                        f"it arrives at {at.isoformat()}, outside of the data, "
+                        f"it arrives at {to_time(at_us).isoformat()}, outside of the data, "
                         f"{to_time(first_us).isoformat()} to {to_time(over_us).isoformat()}",
                         field="at",
                     )
-                if timed.schedule is None and timed.ends_at is not None:
-                    raise InvalidOrder("`ends_at` goes with a schedule", field="ends_at")
-                if timed.schedule is not None and (timed.ends_at is None or timed.request.split_config):
-                    raise InvalidOrder("a schedule needs `ends_at`, and no split_config", field="schedule")
+                _check_schedule(timed)
                 self._terms(timed.request)
                 key = timed.order_unique_key or f"order-{place + 1}"
                 if key in keys:
@@ -115,10 +115,15 @@ class Intake:
         if request.start_at is not None:
             check_start(request, to_time(now_us))
             starts_us = to_us(request.start_at)
-        parts = self._parts(request, terms, now_us, starts_us, number, timed)
-        if timed is not None and timed.schedule is not None:
-            starts_us = now_us
-        executions = _executions(parts, starts_us, number, terms)
+        if timed is None and request.split_config is None and terms.freeze_quantity is None:
+            executions = [TrackedExecution(number, 1, 0, request.total_quantity, starts_us)]
+            ends_us, is_whole = starts_us, True
+        else:
+            if timed is not None and timed.schedule is not None:
+                starts_us = now_us
+            parts = self._parts(request, terms, now_us, starts_us, number, timed)
+            executions = _executions(parts, starts_us, number, terms)
+            ends_us, is_whole = starts_us + parts[-1].offset_us, len(executions) == len(parts)
         product = request.product or Product.CNC
         kind = request.order_type
         price = request.limit_price or request.trigger_price
@@ -135,9 +140,10 @@ class Intake:
             price=0 if price is None else to_units(price),
             arrival_price=lane.last_price(now_us),
             at_open=at_open and self._fills_at_open,
+            is_whole=is_whole,
             arrived_us=now_us,
             starts_us=starts_us,
-            ends_us=starts_us + parts[-1].offset_us,
+            ends_us=ends_us,
             executions=executions,
             rows=[],
             open=len(executions),
@@ -164,28 +170,70 @@ class Intake:
         if timed is not None and timed.schedule is not None and timed.ends_at is not None:
             rng = plan_source(order_id_of(self._seed, now_us, number)) if timed.randomize else None
             window = Window(to_time(now_us), timed.ends_at, timed.sessions)
-            return timed.schedule.parts(quantity, window, lot_size=lot_size, rng=rng)
+            parts = timed.schedule.parts(quantity, window, lot_size=lot_size, rng=rng)
+            _check_parts(parts, quantity, lot_size)
+            return parts
         if split is None:
             return [Part(0, quantity)]
         rng = plan_source(order_id_of(self._seed, now_us, number)) if split.randomize else None
         return twap(quantity, split.num_splits, split.duration_minutes * _MINUTE_US, lot_size=lot_size, rng=rng)
 
 
-def _check_settings(settings: BacktestSettings) -> None:
-    at = settings.square_off_at
-    if at is not None and (at.tzinfo is not None or at.microsecond):
-        raise InvalidSettings(
-            f"square_off_at must be a time of day in India, in whole seconds and without a zone, not {at}",
-            field="square_off_at",
+def _timed(order: object) -> TimedOrder:
+    timed = TimedOrder(request=order) if isinstance(order, OrderRequest) else order
+    if not isinstance(timed, TimedOrder) or not isinstance(timed.request, OrderRequest):
+        raise InvalidOrder(f"it must be a TimedOrder or an OrderRequest, not {type(order).__name__}")
+    return timed
+
+
+def _arrival(timed: TimedOrder) -> datetime:
+    at: object = timed.request.start_at if timed.at is None else timed.at
+    if at is None:
+        raise InvalidOrder("it needs a time: `at`, or the request's `start_at`", field="at")
+    return _instant("at", at)
+
+
+def _instant(field: str, at: object) -> datetime:
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise InvalidOrder(f"{field} must be a datetime with an offset from UTC, not {at!r}", field=field)
+    return at
+
+
+def _check_schedule(timed: TimedOrder) -> None:
+    if timed.schedule is None:
+        for field in ("ends_at", "sessions"):
+            if getattr(timed, field) is not None:
+                raise InvalidOrder(f"{field} goes with a schedule", field=field)
+        return
+    if timed.request.split_config is not None or timed.request.start_at is not None:
+        raise InvalidOrder(
+            "a schedule begins when the order arrives: leave split_config and start_at out", field="schedule"
         )
+    if timed.ends_at is None:
+        raise InvalidOrder("a schedule needs an end", field="ends_at")
+    _instant("ends_at", timed.ends_at)
+    if not callable(getattr(timed.schedule, "parts", None)):
+        raise InvalidOrder(f"{timed.schedule!r} is no schedule", field="schedule")
+    for start, end in timed.sessions or ():
+        _instant("sessions", start)
+        _instant("sessions", end)
+
+
+def _check_parts(parts: Sequence[Part], quantity: int, lot_size: int) -> None:
+    """A schedule of the caller's own may say anything."""
+    offsets = [0, *(part.offset_us for part in parts)]
+    if not parts or sum(part.quantity for part in parts) != quantity:
+        raise CannotSplit(f"the schedule's parts are not {quantity} together")
+    if any(part.quantity < 1 or part.quantity % lot_size for part in parts):
+        raise CannotSplit(f"the schedule has a part that is not in whole lots of {lot_size}", lot_size=lot_size)
+    if any(after < before for before, after in pairwise(offsets)):
+        raise CannotSplit("the schedule's parts go back in time")
 
 
 def _executions(
     parts: Sequence[Part], starts_us: int, number: int, terms: InstrumentTerms
 ) -> list[TrackedExecution]:
     freeze = terms.freeze_quantity
-    if len(parts) == 1 and freeze is None:
-        return [TrackedExecution(number, 1, 0, parts[0].quantity, starts_us + parts[0].offset_us)]
     if freeze is None:
         return [
             TrackedExecution(number, seq, 0, part.quantity, starts_us + part.offset_us)

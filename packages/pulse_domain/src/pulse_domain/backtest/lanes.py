@@ -108,8 +108,8 @@ class CandleLane(_Lane):
         return i if i == NEVER else self.start[i]
 
     def opened_by(self, now_us: int) -> int:
-        """The candle that is open; NEVER where none is."""
-        i = bisect_right(self.start, now_us) - 1
+        """The candle that is open, and was before now; NEVER where none is."""
+        i = self._opening_from(now_us) - 1
         return i if i >= 0 and self.due_us(i) > now_us else NEVER
 
     def due_us(self, i: int) -> int:
@@ -137,6 +137,8 @@ class CandleLane(_Lane):
         # Time seldom jumps, and hardly ever back: what is looked for is near what was found last.
         start, near = self.start, self._near
         n = len(start)
+        if near < n and start[near] >= now_us and (not near or start[near - 1] < now_us):
+            return near
         if near and start[near - 1] >= now_us:
             near = 0
         far = near + _NEIGHBOURHOOD
@@ -148,10 +150,11 @@ class CandleLane(_Lane):
         return i
 
     def last_price(self, now_us: int) -> int:
-        """The last one known: a close, the open of the candle that is open, or the first open of all."""
+        """The last one known: a close, the open of the candle that is open, or the first open of all.
+
+        A candle that opens at this very instant tells nothing yet: what is decided now, is decided before.
+        """
         i = self._opening_from(now_us)
-        if i < len(self.start) and self.start[i] == now_us:
-            return self.open[i]
         if not i:
             return self.open[0]
         return self.close[i - 1] if self.due_us(i - 1) <= now_us else self.open[i - 1]
@@ -179,10 +182,8 @@ class CandleLane(_Lane):
         return last if last < n else NEVER
 
     def wants(self, i: int) -> bool:
-        """Whether an order at the engine meets a candle."""
-        return self.resting and (
-            self.low[i] <= self.falls_to or self.high[i] >= self.rises_to or self._is_due(i)
-        )
+        """Whether one of the engine's orders may meet a candle."""
+        return self.low[i] <= self.falls_to or self.high[i] >= self.rises_to or self._is_due(i)
 
     def process(self, i: int) -> tuple[Result, ...]:
         """Let the engine work on a candle."""

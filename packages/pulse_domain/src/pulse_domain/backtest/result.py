@@ -4,15 +4,13 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
 from sys import byteorder
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import msgspec
 
 from pulse_domain.account import Funds, Position, Working
-from pulse_domain.backtest.equity import equity_points, rupees, worth_over_time
+from pulse_domain.backtest.equity import Worth, equity_points, rupees, worth_over_time
 from pulse_domain.backtest.history import accepted_order, journal_of, order_id_of, trade_id
 from pulse_domain.backtest.quality import Market, quality_of
 from pulse_domain.backtest.run import Run
@@ -35,6 +33,10 @@ from pulse_domain.orders.model import OrderRequest, Side
 from pulse_domain.orders.slices import Slice
 from pulse_domain.orders.summary import OrderSummary, summarise_history
 from pulse_domain.units import day_number, to_price, to_time
+
+if TYPE_CHECKING:  # each costs milliseconds, and only a report needs them
+    from os import PathLike
+    from pathlib import Path
 
 ItemT = TypeVar("ItemT")
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -179,6 +181,11 @@ class BacktestResult:
             fills=self._run.fills,
         )
 
+    @property
+    def tracked_orders(self) -> Sequence[TrackedOrder]:
+        """The orders as the run kept them, likewise."""
+        return self._run.orders
+
     def fills_digest(self) -> str:
         """The sha256, in hex, of all fills.
 
@@ -250,7 +257,7 @@ class BacktestResult:
         equity = rupees(ledger.capital + ledger.realised - ledger.charges + ledger.unrealised(self._marks))
         _expect("equity", self.equity[-1].equity, equity)
 
-    def report(self, path: str | PathLike[str], *, title: str | None = None) -> Path:
+    def report(self, path: "str | PathLike[str]", *, title: str | None = None) -> "Path":
         """Write the run as one HTML page that needs nothing else.
 
         Raises:
@@ -258,7 +265,7 @@ class BacktestResult:
         """
         from pulse_domain.backtest.report import write_report
 
-        return write_report(self, Path(path), title=title)
+        return write_report(self, path, title=title)
 
     def market(self, lane: int) -> Market:
         """The sums over a series that qualities are measured by."""
@@ -281,7 +288,7 @@ class BacktestResult:
         return {lane.instrument: lane.final_price for lane in self._run.lanes}
 
     @cached_property
-    def _worths(self) -> list[tuple[int, Any]]:
+    def _worths(self) -> list[Worth]:
         run = self._run
         return worth_over_time(run.ledger, run.lanes, run.fills, self.settings)
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from heapq import heappop, heappush, merge
+from heapq import heappop, heappush, heapreplace, merge
 from itertools import groupby
 from operator import itemgetter
 from random import Random
@@ -115,6 +115,7 @@ class Run:
         self._today: list[Sent] = []
         self._day_ends_us = -1
         self._trade_day: tuple[int, date] = (-1, date.min)
+        self._squares_off = settings.square_off_at is not None
         self._square_off_us = -1
         self._updates: deque[OrderUpdate] = deque()
 
@@ -196,8 +197,26 @@ class Run:
             now_us, rank, number, position = heap[0]
             if now_us > until_us or (now_us == until_us and rank >= until_rank):
                 return
-            heappop(heap)
-            if rank in _ROWS:
+            if rank == _SLICE:
+                order = orders[number]
+                if now_us < over_us:
+                    self.now_us = now_us
+                    executions = order.executions
+                    upcoming = position + 1 if order.is_whole else _slice_end(executions, position)
+                    if upcoming < len(executions):
+                        due_us = executions[upcoming].due_us
+                        heapreplace(heap, (due_us if due_us > now_us else now_us, _SLICE, number, upcoming))
+                    else:
+                        heappop(heap)
+                    for execution in executions[position:upcoming]:
+                        if not execution.done:  # it may have been cancelled meanwhile
+                            self._send(order, execution)
+                else:
+                    heappop(heap)
+                    self.now_us = max(self.now_us, over_us)
+                    self._lapse(order)
+            elif rank in _ROWS:
+                heappop(heap)
                 lane = self.lanes[number]
                 if lane.wake != position:
                     continue  # an earlier row was due by then
@@ -206,14 +225,8 @@ class Run:
                 self._match(lane, position)
                 if lane.waiting or lane.resting:
                     self._wake(lane, lane.next_look(now_us))
-            elif rank == _SLICE:
-                if now_us < over_us:
-                    self.now_us = now_us
-                    self._send_slice(orders[number], position)
-                else:
-                    self.now_us = max(self.now_us, over_us)
-                    self._lapse(orders[number])
             else:
+                heappop(heap)
                 self.now_us = now_us
                 if rank == _ARRIVAL:
                     self._take_arrival(number)
@@ -265,31 +278,25 @@ class Run:
             while len(self._updates) > told:
                 self._updates.pop()
         elif due_us == self.now_us and not (self._heap and self._heap[0][0] <= due_us):
-            self._send_slice(order, 0)
+            executions = order.executions
+            upcoming = _slice_end(executions, 0)
+            if upcoming < len(executions):
+                due_us = max(executions[upcoming].due_us, self.now_us)
+                heappush(self._heap, (due_us, _SLICE, order.number, upcoming))
+            for execution in executions[:upcoming]:
+                self._send(order, execution)
         else:
             heappush(self._heap, (due_us, _SLICE, order.number, 0))
-
-    def _send_slice(self, order: TrackedOrder, first: int) -> None:
-        """Send the executions of one slice, and let the next one be due."""
-        executions = order.executions
-        seq, i, n = executions[first].seq, first, len(executions)
-        while i < n and executions[i].seq == seq:
-            if not executions[i].done:
-                self._send(order, executions[i])
-            i += 1
-        if i < n and order.open:
-            due_us = executions[i].due_us
-            heappush(self._heap, (max(due_us, self.now_us), _SLICE, order.number, i))
 
     def _send(self, order: TrackedOrder, execution: TrackedExecution) -> None:
         now_us, lane = self.now_us, self.lanes[order.lane]
         if now_us >= self._day_ends_us:
             self._begin_day(now_us)
-        price = order.price
-        if not price:
-            price = order.arrival_price if now_us == order.arrived_us else lane.last_price(now_us)
+        price = order.price or order.arrival_price
+        if not order.price and now_us != order.arrived_us:
+            price = lane.last_price(now_us)
         try:
-            if order.request.product is Product.MIS:
+            if self._squares_off:
                 self._check_cut_off(order, execution)
             self.ledger.block(order.book, order.sign, execution.quantity, price)
         except AccountError as error:
@@ -302,8 +309,8 @@ class Run:
         (lane.alive if lane.is_daily else self._today).append((now_us, execution))
         if order.at_open and isinstance(lane, CandleLane):
             lane.waiting.append((now_us, execution))
-            if not lane.listened:
-                self._wake(lane, lane.opening_from(now_us))
+            if not lane.listened and (i := lane.opening_from(now_us)) < lane.wake:
+                self._wake(lane, i)
         else:
             self._hand_over(order, execution, lane)
             if not lane.listened:
@@ -347,7 +354,7 @@ class Run:
             return
         if lane.waiting:
             self._meet_open(lane, i)
-        if lane.wants(i):
+        if lane.resting and lane.wants(i):
             self._take(lane, lane.process(i))
         if lane.alive:
             lane.alive = self._expire(lane.alive, lane.start[i])
@@ -396,34 +403,34 @@ class Run:
         lane.note()
 
     def _fill(
-        self,
-        order: TrackedOrder,
-        execution: TrackedExecution,
-        at_us: int,
-        quantity: int,
-        price: int,
+        self, order: TrackedOrder, execution: TrackedExecution, at_us: int, quantity: int, price: int
     ) -> None:
-        sign = order.sign
-        order.rows.append((self.now_us, _FILLED, execution.seq, execution.chunk, len(self.fills)))
-        ledger, charged = self.ledger, _NOTHING
-        closes = order.book.quantity * sign < 0
+        now_us, ledger, book, signed, charged = (
+            self.now_us,
+            self.ledger,
+            order.book,
+            order.sign * quantity,
+            _NOTHING,
+        )
+        closes = book.quantity * signed < 0
         if ledger.free:
-            realised = ledger.fill(order.book, sign, quantity, price, execution.blocked_price, None, None)
+            realised = ledger.fill(book, order.sign, quantity, price, execution.blocked_price, None, None)
         else:
             before = ledger.charges
             tab, day = self._charging(execution, at_us)
-            realised = ledger.fill(order.book, sign, quantity, price, execution.blocked_price, tab, day)
+            realised = ledger.fill(book, order.sign, quantity, price, execution.blocked_price, tab, day)
             charged = ledger.charges - before
-        self.fills.append(
+        seq, chunk, fills = execution.seq, execution.chunk, self.fills
+        order.rows.append((now_us, _FILLED, seq, chunk, len(fills)))
+        fills.append(
             FillRow(
-                at_us, self.now_us, order.lane, sign * quantity, price,
-                order.number, execution.seq, execution.chunk, realised, charged, closes,
+                at_us, now_us, order.lane, signed, price, order.number, seq, chunk, realised, charged, closes
             )
-        )  # fmt: skip
-        execution.filled += quantity
+        )
         order.filled += quantity
         order.value += quantity * price
-        if execution.filled == execution.quantity:
+        execution.filled = filled = execution.filled + quantity
+        if filled == execution.quantity:
             execution.done = True
             order.open -= 1
             if self._at_venue:
@@ -505,7 +512,7 @@ class Run:
         for lane in self.lanes:
             self._meet_opened(lane)
         self._today = self._expire(self._today, self.now_us)
-        if self._settings.square_off_at is not None:
+        if self._squares_off:
             self._catch_up_squaring_off()
 
     def _expire(self, sent: list[Sent], until_us: int) -> list[Sent]:
@@ -522,9 +529,9 @@ class Run:
 
     def _check_cut_off(self, order: TrackedOrder, execution: TrackedExecution) -> None:
         """Refuse to open an MIS position after the hour of squaring off."""
-        if self._settings.square_off_at is None or self.now_us < self._square_off_us:
-            return
         book = order.book
+        if book.product is not Product.MIS or self.now_us < self._square_off_us:
+            return
         working = book.buys_units if order.sign > 0 else book.sells_units
         if execution.quantity + working > -order.sign * book.quantity:
             raise AccountError(
@@ -655,6 +662,14 @@ def _rows(lane: Lane) -> Iterator[tuple[int, int, int, int, Candle | Tick]]:
     prices: Iterable[Candle | Tick] = lane.series
     for i, price in enumerate(prices):
         yield lane.due_us(i), rank, lane.number, i, price
+
+
+def _slice_end(executions: Sequence[TrackedExecution], first: int) -> int:
+    """Where the next slice begins: a slice has an execution for each part that the exchange takes."""
+    seq, end = executions[first].seq, first + 1
+    while end < len(executions) and executions[end].seq == seq:
+        end += 1
+    return end
 
 
 def _state(order: TrackedOrder) -> OrderState:

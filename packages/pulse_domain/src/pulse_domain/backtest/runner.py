@@ -6,8 +6,8 @@ from typing import Any
 from pulse_domain.backtest.result import BacktestResult
 from pulse_domain.backtest.run import Run
 from pulse_domain.backtest.series import CandleSeries, TickSeries
-from pulse_domain.backtest.values import BacktestSettings, TimedOrder
-from pulse_domain.errors import BadMarketData
+from pulse_domain.backtest.values import BacktestSettings, TimedOrder, check_settings
+from pulse_domain.errors import BadMarketData, InvalidOrder
 from pulse_domain.matching import Candle, Tick
 from pulse_domain.orders.model import OrderRequest
 from pulse_domain.strategy import Strategy
@@ -33,12 +33,17 @@ def run_backtest(
     on_progress: told the part of the data's time that is done, from 0 to 1, now and then.
 
     Raises:
+        InvalidSettings: the settings make no sense.
         BadMarketData: there is no data, or two series of one instrument.
         InvalidOrder: an order of the list cannot be used; `details` carry its place, `order`, from 1.
         StrategyFailed: the strategy raised; `__cause__` is what.
         MatchingError: the settings make no sense.
         AccountError: the same of capital, holdings or margins.
     """
+    check_settings(settings)
+    given: object = what
+    if isinstance(given, type | str) or not isinstance(given, Strategy | Iterable):
+        raise InvalidOrder("a backtest runs a Strategy, as an instance, or a list of orders")
     series = _series(data)
     strategy = what if isinstance(what, Strategy) else None
     run = Run(series, settings, seed, strategy, on_progress)
@@ -47,10 +52,12 @@ def run_backtest(
 
 
 def _series(data: Data) -> list[CandleSeries | TickSeries]:
+    if not isinstance(data, Iterable):
+        raise BadMarketData("a backtest runs on series, or on the candles or ticks of one instrument")
     given: list[Any] = [data] if isinstance(data, CandleSeries | TickSeries) else list(data)
-    if given and isinstance(given[0], Candle):
+    if given and all(isinstance(it, Candle) for it in given):
         given = [CandleSeries.from_candles(given)]
-    elif given and isinstance(given[0], Tick):
+    elif given and all(isinstance(it, Tick) for it in given):
         given = [TickSeries.from_ticks(given)]
     seen = set()
     for place, it in enumerate(given, start=1):

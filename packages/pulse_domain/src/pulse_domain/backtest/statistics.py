@@ -69,7 +69,7 @@ def statistics_of(
 
 def _daily_returns(worths: Sequence[Worth], days: Sequence[int]) -> list[float]:
     """From the equity at the end of each day; a day without a point has the equity of the day before."""
-    closes = {day_number(at_us): worth for at_us, worth in worths[1:]}
+    closes = {day_number(began_us): worth for _, worth, began_us in worths[1:]}
     equity, kept = worths[0][1], [worths[0][1]]
     for day in days:
         equity = closes.get(day, equity)

@@ -83,6 +83,7 @@ class TrackedOrder(Struct, gc=False):
     arrival_price: the last one known when it arrived, in units.
     open: how many executions are not done; sent: how many were sent.
     value: of what is filled, in units.
+    is_whole: whether each slice is one execution.
     at_open: whether it takes what the next candle's open offers, or nothing.
     """
 
@@ -96,6 +97,7 @@ class TrackedOrder(Struct, gc=False):
     price: int
     arrival_price: int
     at_open: bool
+    is_whole: bool
     arrived_us: int
     starts_us: int
     ends_us: int

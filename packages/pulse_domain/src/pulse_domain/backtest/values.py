@@ -8,10 +8,12 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pulse_domain.account import AccountSettings, Holding
+from pulse_domain.errors import InvalidPrice, InvalidSettings
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.matching import MatchingSettings
 from pulse_domain.orders.model import OrderRequest, Side
 from pulse_domain.splitting import Schedule
+from pulse_domain.units import to_units
 
 
 class TimedOrder(Struct, frozen=True, kw_only=True):
@@ -142,3 +144,39 @@ class Statistics(Struct, frozen=True, kw_only=True):
     losses: int
     win_rate: Decimal | None
     profit_factor: Decimal | None
+
+
+_KINDS = {
+    "capital": Decimal, "holdings": Sequence, "matching": MatchingSettings, "account": AccountSettings,
+    "terms": Mapping, "default_terms": InstrumentTerms, "square_off_at": time | None,
+}  # fmt: skip
+
+
+def check_settings(settings: object) -> None:
+    """Raises: InvalidSettings: they make no sense, or are none."""
+    if not isinstance(settings, BacktestSettings):
+        raise InvalidSettings(f"the settings are BacktestSettings, not {type(settings).__name__}")
+    for name, kind in _KINDS.items():
+        value = getattr(settings, name)
+        if not isinstance(value, kind):
+            raise InvalidSettings(f"{name} cannot be {value!r}", field=name)
+    pairs: list[tuple[object, object]] = list(settings.terms.items())
+    if not all(isinstance(key, Instrument) and isinstance(it, InstrumentTerms) for key, it in pairs):
+        raise InvalidSettings("terms are InstrumentTerms by Instrument", field="terms")
+    for terms in (*settings.terms.values(), settings.default_terms):
+        _check_tick(terms.tick_size, "terms")
+    for tick_size in (settings.matching.tick_size, *settings.matching.tick_sizes.values()):
+        _check_tick(tick_size, "matching")
+    at = settings.square_off_at
+    if at is not None and (at.tzinfo is not None or at.microsecond):
+        raise InvalidSettings(
+            f"square_off_at must be a time of day in India, in whole seconds and without a zone, not {at}",
+            field="square_off_at",
+        )
+
+
+def _check_tick(tick_size: Decimal, field: str) -> None:
+    try:
+        to_units(tick_size)
+    except (InvalidPrice, TypeError):
+        raise InvalidSettings(f"a tick of {tick_size} is finer than 1/10,000 rupee", field=field) from None

@@ -114,6 +114,15 @@ class MatchingSettings(Struct, frozen=True, kw_only=True):
 
 def check_settings(settings: MatchingSettings) -> None:
     """Raises MatchingError for settings that make no sense."""
+    for name, value, kind in (
+        ("candle_path", settings.candle_path, CandlePath),
+        ("candle_entry", settings.candle_entry, CandleEntry),
+        ("slippage", settings.slippage, FixedTicks | BasisPoints | VolumeImpact | None),
+        ("latency", settings.latency, Latency | None),
+    ):
+        # Text that reads like a member of an enum is none: it would be taken for any other.
+        if not isinstance(value, kind):
+            raise MatchingError(f"{name} cannot be {value!r}", field=name)
     share = settings.participation
     if share is not None and not (_is_number(share) and 0 < share <= 1):
         raise MatchingError(f"participation must be above 0 and at most 1, not {share}", field="participation")

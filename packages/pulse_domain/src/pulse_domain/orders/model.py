@@ -123,6 +123,17 @@ class OrderRequest(Struct, frozen=True, kw_only=True, gc=False):
         Raises:
             InvalidOrder: a field is out of range or does not go with the order type; `details` names it.
         """
+        # Text that reads like a member of an enum is none: it would be taken for any other.
+        if not (
+            type(self.total_quantity) is int
+            and type(self.side) is Side
+            and type(self.order_type) is OrderType
+            and type(self.validity) is Validity
+            and (self.product is None or type(self.product) is Product)
+            and type(self.instrument) is Instrument
+            and (self.split_config is None or type(self.split_config) is SplitConfig)
+        ):
+            self._refuse_types()
         if not 1 <= self.total_quantity <= QUANTITY_MAX:
             raise InvalidQuantity(
                 f"total_quantity must be between 1 and {QUANTITY_MAX}",
@@ -132,7 +143,8 @@ class OrderRequest(Struct, frozen=True, kw_only=True, gc=False):
         if kind is not OrderType.MARKET or self.limit_price is not None or self.trigger_price is not None:
             _check_price("limit_price", self.limit_price, kind.has_limit, kind)
             _check_price("trigger_price", self.trigger_price, kind.has_trigger, kind)
-        if self.start_at is not None and self.start_at.tzinfo is None:
+        start_at: object = self.start_at
+        if start_at is not None and (not isinstance(start_at, datetime) or start_at.tzinfo is None):
             raise InvalidOrder("start_at must carry a UTC offset", field="start_at")
         if self.product is Product.CNC and not self.instrument.exchange.is_cash:
             raise InvalidOrder("product CNC is for NSE and BSE only; use NRML or MIS", field="product")
@@ -141,12 +153,25 @@ class OrderRequest(Struct, frozen=True, kw_only=True, gc=False):
         if self.split_config is not None:
             self._check_split(self.split_config)
 
+    def _refuse_types(self) -> None:
+        if type(self.total_quantity) is not int:
+            raise InvalidQuantity(
+                f"total_quantity must be a whole number, not {self.total_quantity!r}", field="total_quantity"
+            )
+        for field, kind in (
+            ("side", Side), ("order_type", OrderType), ("validity", Validity), ("product", Product),
+            ("instrument", Instrument), ("split_config", SplitConfig),
+        ):  # fmt: skip
+            value = getattr(self, field)
+            if type(value) is not kind and not (value is None and field in ("product", "split_config")):
+                raise InvalidOrder(f"{field} must be a {kind.__name__}, not {value!r}", field=field)
+
     def _check_split(self, split: SplitConfig) -> None:
         for field, value, low, high in (
             ("num_splits", split.num_splits, SPLITS_MIN, SPLITS_MAX),
             ("duration_minutes", split.duration_minutes, DURATION_MINUTES_MIN, DURATION_MINUTES_MAX),
         ):
-            if not low <= value <= high:
+            if type(value) is not int or not low <= value <= high:
                 raise InvalidSplitConfig(
                     f"{field} must be between {low} and {high}",
                     field=f"split_config.{field}",
@@ -240,6 +265,8 @@ def _check_price(field: str, price: Decimal | None, wanted: bool, order_type: Or
         return
     if not wanted:
         raise InvalidPrice(f"{field} does not go with {order_type}; leave it out", field=field)
+    if type(price) is not Decimal:
+        raise InvalidPrice(f"{field} must be a Decimal, not {price!r}", field=field)
     if not price.is_finite() or not 0 < price <= PRICE_MAX:
         raise InvalidPrice(f"{field} must be above 0 and at most {PRICE_MAX}", field=field)
     if price != price.quantize(Decimal("0.0001")):

@@ -121,8 +121,8 @@ def _main_figures(it: Statistics) -> list[tuple[str, str, str, str]]:
         ("Total return", percent(it.total_return, signed=True), money(gained), _kind(gained)),
         ("Final equity", money(it.final_equity), f"from {money(it.starting_equity)}", ""),
         ("Max drawdown", percent(it.max_drawdown), fall, "bad" if it.max_drawdown else ""),
-        ("Sharpe", number(it.sharpe, 2), "a year, from days", ""),
-        ("Sortino", number(it.sortino, 2), "a year, from days", ""),
+        ("Sharpe", number(it.sharpe, 2), "annualised, from days", ""),
+        ("Sortino", number(it.sortino, 2), "annualised, from days", ""),
         ("Win rate", percent(it.win_rate, 1), f"of {count(it.trades, 'closing fill')}", ""),
     ]
 
@@ -312,7 +312,8 @@ def _orders(result: BacktestResult) -> str:
         '<p class="soft key">The bar runs from the arrival of an order to its end: <i class="idle"></i>before '
         'it is sent <i class="working"></i>working <i class="done"></i>the part that is filled; ticks are its '
         "slices. Open a line for slices and journal; click a heading to sort. Steps and journal have the times "
-        "at which the run knew of a fill: that of a candle when it had ended.</p>"
+        "at which the run knew of a fill, that of a candle when it had ended; a trade has the time of the "
+        "exchange.</p>"
     )
     parts.append(f'<div class="wide">{orders_table(shown)}</div>')
     return "\n".join(parts)

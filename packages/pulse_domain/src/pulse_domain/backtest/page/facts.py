@@ -73,7 +73,7 @@ def facts_of(result: BacktestResult) -> list[InstrumentFacts]:
     facts = [InstrumentFacts(series, held.get(series.instrument, 0), 0, [], [], []) for series in result.series]
     for fill in result.fill_rows:
         facts[fill.lane].fills.append(fill)
-    for order in result._run.orders:
+    for order in result.tracked_orders:
         of = facts[order.lane]
         of.orders += 1
         of.slices += _slices(order)

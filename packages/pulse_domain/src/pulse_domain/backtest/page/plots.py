@@ -1,6 +1,6 @@
 """The charts, as figures of plotly.js: plain values that become JSON.
 
-Users' names stand in hover labels, which plotly reads as HTML of its own: they are escaped as HTML is.
+Users' names stand in hover labels, which plotly reads as HTML of its own: they go through `hover_text`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from pulse_domain.backtest.page.axis import LINE_POINTS_MAX, TimeAxis, evenly, lowest_and_highest
 from pulse_domain.backtest.page.facts import InstrumentFacts, PlannedSlice, Steps
 from pulse_domain.backtest.page.spread import Bin, bins
-from pulse_domain.backtest.page.words import moment, text
+from pulse_domain.backtest.page.words import hover_text, moment
 from pulse_domain.backtest.series import CandleSeries
 from pulse_domain.backtest.values import EquityPoint, Statistics
 from pulse_domain.units import PRICE_UNITS, to_time, to_us
@@ -79,7 +79,10 @@ def price_figure(
 
     keys: of the orders, by their numbers.
     """
-    places = 4 if any(fill.price % 100 for fill in facts.fills) else 2
+    series = facts.series
+    drawn = series.close if isinstance(series, CandleSeries) else series.price
+    places = 4 if any(units % 100 for units in drawn) else 2
+    pane = {"tickformat": f",.{places}~f", "hoverformat": f",.{places}f"}
     prices = _price_traces(facts, axis, places) + _fill_traces(facts, keys, axis, places, fills_max)
     figure = {
         "hovermode": "closest",
@@ -89,7 +92,7 @@ def price_figure(
     }
     if not facts.slices:
         return _figure(
-            name, 320, data=prices, yaxis=_pane(0, 1, tickformat=f",.{places}~f"),
+            name, 320, data=prices, yaxis=_pane(0, 1, **pane),
             annotations=[_heading("Price (₹)", 1)], **figure,
         )  # fmt: skip
     return _figure(
@@ -97,7 +100,7 @@ def price_figure(
         640,
         data=[*prices, *_slice_traces(facts, axis, slices_max), *_position_traces(facts, axis)],
         **{**figure, "xaxis": _time_axis(axis, "y3")},
-        yaxis=_pane(0.47, 1, tickformat=f",.{places}~f"),
+        yaxis=_pane(0.47, 1, **pane),
         yaxis2=_pane(
             0.31, 0.40, range=[-1.7, 1.7], tickvals=[1, -1], ticktext=["buy", "sell"], showgrid=False,
             fixedrange=True,
@@ -195,7 +198,9 @@ def _fill_traces(
                     "type": "scatter", "mode": "markers", "name": name,
                     "x": [axis.place(fill.at_us) for fill in fills],
                     "y": [fill.price / PRICE_UNITS for fill in fills],
-                    "customdata": [[text(keys[fill.order]), abs(fill.quantity), fill.seq] for fill in fills],
+                    "customdata": [
+                        [hover_text(keys[fill.order]), abs(fill.quantity), fill.seq] for fill in fills
+                    ],
                     "marker": {
                         "symbol": symbol, "size": size, "color": color, "opacity": opacity,
                         "line": {"width": 0.6 if size > 4 else 0, "color": "#fff"},
@@ -220,10 +225,7 @@ def _slice_traces(facts: InstrumentFacts, axis: TimeAxis, most: int) -> list[Fig
                     "type": "scatter", "mode": "markers", "name": name, "yaxis": "y2",
                     "x": [axis.place(each.due_us) for each in slices],
                     "y": [1 if each.quantity > 0 else -1 for each in slices],
-                    "customdata": [
-                        [text(each.key), each.seq, each.many, abs(each.quantity), abs(each.filled), _due(each)]
-                        for each in slices
-                    ],
+                    "customdata": [_planned(each) for each in slices],
                     "marker": {"symbol": "line-ns", "size": 14, "line": {"width": 1.2, "color": color}},
                     "hovertemplate": (
                         "<b>%{customdata[0]}</b><br>slice %{customdata[1]} of %{customdata[2]}"
@@ -258,8 +260,9 @@ def _position_traces(facts: InstrumentFacts, axis: TimeAxis) -> list[Figure]:
     return traces
 
 
-def _due(each: PlannedSlice) -> str:
-    return moment(to_time(each.due_us))
+def _planned(each: PlannedSlice) -> list[str | int]:
+    due = moment(to_time(each.due_us))
+    return [hover_text(each.key), each.seq, each.many, abs(each.quantity), abs(each.filled), due]
 
 
 def _shade(axis: TimeAxis, first: datetime, last: datetime) -> Figure:

@@ -35,7 +35,7 @@ th.n, td.n { text-align: right; } td.n { white-space: nowrap; }
 .wide { overflow-x: auto; }
 .orders { width: 100%; font-size: 13px; margin-top: 10px; }
 .orders > thead th { position: sticky; top: 0; background: #fff; vertical-align: bottom; padding: 0; }
-th button { all: unset; cursor: pointer; padding: 6px 8px; display: block; }
+th button { all: unset; box-sizing: border-box; width: 100%; padding: 6px 8px; cursor: pointer; }
 th button:hover, th button:focus-visible { color: var(--ink); text-decoration: underline; }
 th[aria-sort] button { color: var(--ink); }
 th[aria-sort="ascending"] button::after { content: " ▲"; }
@@ -61,6 +61,7 @@ time { color: var(--soft); }
 .state.rejected, .state.failed, .state.unresolved { color: var(--bad); }
 .inside { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 28px; padding: 10px 0 6px 24px; }
 .inside table { font-size: 12px; } .inside th, .inside td { padding: 1px 6px; }
+.inside th, .inside td:not(:last-child) { white-space: nowrap; }
 @media (min-width: 1200px) { .wide { overflow: visible; } .inside { flex-wrap: nowrap; } }
 .left-out { color: var(--soft); text-align: center; }
 .idle { background: #e6eaee; } .working { background: #c5d8ea; } .done { background: #5b93c4; }
@@ -71,7 +72,8 @@ footer { margin-top: 36px; color: var(--soft); font-size: 12.5px; overflow-wrap:
   main { padding: 0; max-width: none; } h2, h3 { break-after: avoid; } .modebar { display: none; }
   .headline div { min-width: 130px; padding-inline: 10px; }
   .plot, .orders > tbody { break-inside: avoid; } .orders > thead th { position: static; }
-  .wide { overflow: visible; } .orders, .orders th, summary ol { font-size: 10.5px; } .orders td, th button { padding-inline: 4px; }
+  .wide { overflow: visible; } .orders, .orders th, summary ol { font-size: 10.5px; }
+  .orders td, th button { padding-inline: 4px; }
 }
 """
 

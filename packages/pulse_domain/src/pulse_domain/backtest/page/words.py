@@ -23,6 +23,11 @@ def text(value: object) -> str:
     return escape(str(value))
 
 
+def hover_text(value: object) -> str:
+    """The same in the hover labels of plotly, which know tags, but no entities for quotes."""
+    return escape(str(value), quote=False)
+
+
 def number(value: Number | None, places: int = 0, *, signed: bool = False) -> str:
     """With separators of thousands; a dash where there is none."""
     if value is None:
@@ -129,7 +134,7 @@ def _of_execution(event: ev.ExecutionEvent, at: datetime) -> str:
             return "waits for its trigger" if event.trigger_pending else "triggered"
         case ev.ExecutionFilled(fill=fill):
             traded = f"{number(fill.quantity)} filled at {price(fill.price)}, trade {text(fill.trade_id)}"
-            return traded if fill.at == at else f"{traded}, at the exchange at {later(fill.at, at)}"
+            return traded if fill.at == at else f"{traded} of {later(fill.at, at)}"
         case ev.ExecutionRejected():
             return f"refused, {text(event.reason_code)}" + (f": {text(event.message)}" if event.message else "")
         case ev.ExecutionCancelRequested():
