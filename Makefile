@@ -11,7 +11,7 @@ LEVELS := tests/unit tests/contract tests/architecture tests/integration tests/a
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit lint types contracts fmt check lock docs reference clean
+.PHONY: help setup run test test-unit fuzz lint types contracts fmt check lock docs reference clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ test: $(VENV)/.ok ## every test but long chaos and benchmarks, on its own Postgr
 
 test-unit: $(VENV)/.ok ## the tests without I/O: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+fuzz: $(VENV)/.ok ## the matching engine and the backtest against naive ones: 10,000 cases, minutes
+	PULSE_EXAMPLES=10000 $(BIN)/python -m pytest -n 2 tests/unit/matching/test_against_naive.py \
+	  tests/unit/backtest/test_against_naive.py $(ARGS)
 
 lint: $(VENV)/.ok ## ruff, formatting, types, import contracts
 	$(BIN)/ruff check .

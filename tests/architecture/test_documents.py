@@ -144,7 +144,7 @@ def test_every_package_is_in_the_code_map() -> None:
 
 @each_document
 def test_named_files_exist(path: Path) -> None:
-    roots = ("packages/", "apps/", "tests/", "doc/")
+    roots = ("packages/", "apps/", "tests/", "doc/", "examples/")
     text = path.read_text()
     for span in [*spans(text), *(word for line in command_lines(text) for word in line.split())]:
         if span.startswith(roots) and not any(letter in span for letter in "*<… "):
@@ -250,9 +250,15 @@ def assert_runs(words: list[str]) -> None:
     match Path(program).name:
         case "make" | "curl" | "docker" | "export" | "lint-imports":
             assert program == Path(program).name
-        case "python":
-            assert arguments[0] == "-m", words
+        case "python" if arguments[0] == "-m":
             assert find_spec(arguments[1]), words
+        case "python":
+            assert (ROOT / arguments[0]).is_file(), words
+        case "pip":
+            assert arguments[0] == "install", words
+            assert all(
+                (ROOT / re.sub(r"\[.*\]", "", path) / "pyproject.toml").exists() for path in arguments[1:]
+            )
         case "pulse":
             assert_is_a_command(arguments)
         case _:

@@ -52,9 +52,9 @@ def bars(
     volumes = [volume] * len(rows) if isinstance(volume, int) else volume
     candles = []
     for place, row in enumerate(rows):
-        prices = [Decimal(price) for price in (row if isinstance(row, tuple) else (row,) * 4)]
+        opened, high, low, close = [Decimal(price) for price in (row if isinstance(row, tuple) else (row,) * 4)]
         starts = begin + place * interval
-        candles.append(Candle(instrument, starts, *prices, volumes[place], starts + interval))
+        candles.append(Candle(instrument, starts, opened, high, low, close, volumes[place], starts + interval))
     return candles
 
 
@@ -199,6 +199,11 @@ def rows(fills: Iterable[BacktestFill]) -> list[tuple[str, int, Decimal]]:
         (clock(fill.at), fill.quantity if fill.side is Side.BUY else -fill.quantity, fill.price)
         for fill in fills
     ]
+
+
+def last_event(order: BacktestOrder) -> Any:
+    """What its journal ends with."""
+    return order.journal[-1].event
 
 
 def states(result: BacktestResult) -> list[str]:

@@ -4,6 +4,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -46,7 +47,8 @@ class Anything(Strategy):
     """Sends every kind of order, and cancels some."""
 
     def __init__(self, instrument: Instrument, lot: int, seed: int) -> None:
-        self.instrument, self.lot, self.chance, self.sent = instrument, lot, Random(seed), []
+        self.instrument, self.lot, self.chance = instrument, lot, Random(seed)
+        self.sent: list[str] = []
 
     def on_candle(self, candle):
         self.act(candle.close)
@@ -62,7 +64,7 @@ class Anything(Strategy):
         away = chance.randrange(-20, 21) * TICK
         kind = chance.choice(list(OrderType))
         validity = chance.choice(list(Validity))
-        fields: dict = {"order_type": kind, "validity": validity}
+        fields: dict[str, Any] = {"order_type": kind, "validity": validity}
         if kind.has_limit:
             fields["limit_price"] = near + away
         if kind.has_trigger:

@@ -55,12 +55,14 @@ def test_given_token_goes_before_the_secrets(tmp_path: Path) -> None:
 
 def test_own_token_is_one_hour_of_reading_and_writing(tmp_path: Path) -> None:
     secrets = load_or_create_secrets(tmp_path)
+    before = datetime.now(UTC)
 
     claims = claims_of(token_source(None, tmp_path)(), secrets.jwt_secret)
 
     assert claims["sub"] == "demo"
     assert claims["scope"] == "orders:read orders:write"
-    assert abs(float(str(claims["exp"])) - LATER.timestamp()) < 120
+    expires_at = datetime.fromtimestamp(float(str(claims["exp"])), UTC) - timedelta(hours=1)
+    assert before - timedelta(seconds=1) <= expires_at <= datetime.now(UTC)
 
 
 def test_without_token_and_secrets_the_error_says_what_to_set(tmp_path: Path) -> None:

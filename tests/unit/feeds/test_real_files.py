@@ -1,6 +1,5 @@
 """Real candle and tick files, where they lie beside the repository, with all their defects."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -26,17 +25,6 @@ def test_every_real_file_is_read(path):
         for part in range(1000):
             moment = recording.moment(part / 1000 * recording.length_s)
             assert 0 < moment.bid <= moment.ask
-
-
-def test_fifteen_thousand_rows_take_well_under_a_second():
-    path = next(path for path in CANDLES if path.name.startswith("TCS"))
-
-    def run() -> float:
-        began = time.perf_counter()
-        FeedFile(path)
-        return time.perf_counter() - began
-
-    assert min(run() for _ in range(3)) < 0.7
 
 
 async def test_four_symbols_in_one_tick_file():

@@ -1,10 +1,8 @@
 """Made-up prices: repeatable, continuous, always open, and shaped like a trading day."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from random import Random
 from statistics import pstdev
 
 import pytest
@@ -169,16 +167,3 @@ def test_familiar_names_trade_near_familiar_levels(name, level, tick):
 
     assert feed.tick_size(instrument) == Decimal(tick)
     assert level is None or abs(float(quote.last_price) / level - 1) < 0.1
-
-
-def test_quote_takes_little_time():
-    feed, rng = SyntheticFeed(FakeClock(), 3), Random(1)
-    instants = [OPEN + timedelta(seconds=rng.uniform(0, 86_400)) for _ in range(200)]
-
-    def run() -> float:
-        began = time.perf_counter()
-        for at in instants:
-            feed.quote_at(RELIANCE, at)
-        return (time.perf_counter() - began) / len(instants)
-
-    assert min(run() for _ in range(5)) < 200e-6

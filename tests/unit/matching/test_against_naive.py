@@ -1,5 +1,6 @@
 """The indexed engine and the naive one agree on everything; and what holds for both."""
 
+import os
 from collections import defaultdict
 from decimal import Decimal
 from random import Random
@@ -21,6 +22,8 @@ from pulse_domain.orders.model import Side
 from tests.unit.matching import make
 from tests.unit.matching.markets import histories, settings_of_engines
 from tests.unit.matching.naive import NaiveEngine
+
+EXAMPLES = int(os.environ.get("PULSE_EXAMPLES", "500"))
 
 History = list[tuple[str, Any]]
 
@@ -75,7 +78,7 @@ def plain(result: Result) -> tuple[Any, ...]:
     return kind, result.order_id
 
 
-@settings(max_examples=500)
+@settings(max_examples=EXAMPLES)
 @given(settings_of_engines, histories())
 def test_the_indexed_engine_gives_what_the_naive_one_gives(terms, steps):
     steps = allowed(steps, terms)

@@ -16,7 +16,7 @@ import msgspec
 import typer
 from typer.main import get_command
 
-from pulse import orders, output, split
+from pulse import backtest, orders, output, split
 from pulse.errors import BadInput, CommandError
 from pulse.options import UpOptions
 from pulse.state import load_secrets, state_folder
@@ -41,6 +41,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(orders.app, name="order")
+app.add_typer(backtest.app, name="backtest")
 app.command("split")(split.split)
 
 
@@ -52,6 +53,11 @@ def pulse(context: typer.Context) -> None:
 
 @orders.app.callback(invoke_without_command=True)
 def order(context: typer.Context) -> None:
+    _help_without_command(context)
+
+
+@backtest.app.callback(invoke_without_command=True)
+def backtests(context: typer.Context) -> None:
     _help_without_command(context)
 
 

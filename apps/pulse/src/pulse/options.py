@@ -1,6 +1,9 @@
 """What a command hands to the code behind it."""
 
+from datetime import datetime, time, tzinfo
+from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
@@ -21,3 +24,46 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     state_dir: Path
     log_level: str = "WARNING"
+
+
+class DataFile(Struct, frozen=True, kw_only=True):
+    """A file of prices; the text of its instrument where it was named with the file."""
+
+    path: Path
+    instrument: str | None = None
+
+
+class BacktestOptions(Struct, frozen=True, kw_only=True):
+    """The options of `pulse backtest run`, each readable by itself.
+
+    strategy: the name of a class; else the file has one.
+    instrument: of the one data file that does not name its own.
+    starts_at, ends_at: the data from the first up to but without the second.
+    zone: of times in files that carry no offset.
+    slippage_ticks, slippage_bps: one of both at most.
+    report, fills: files to be written.
+    """
+
+    file: Path
+    strategy: str | None = None
+    candles: tuple[DataFile, ...] = ()
+    ticks: tuple[DataFile, ...] = ()
+    instrument: str | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    zone: tzinfo | None = None
+    defects: Literal["raise", "drop"] = "raise"
+    capital: Decimal | None = None
+    seed: int = 0
+    charges: Literal["none", "zerodha"] = "none"
+    participation: Decimal | None = None
+    slippage_ticks: int | None = None
+    slippage_bps: Decimal | None = None
+    square_off_at: time | None = None
+    lot_size: int = 1
+    tick_size: Decimal = Decimal("0.05")
+    freeze_quantity: int | None = None
+    report: Path | None = None
+    fills: Path | None = None
+    as_json: bool = False
+    show_traceback: bool = False

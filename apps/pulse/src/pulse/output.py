@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # it takes 40 ms, which JSON need not wait for
 _PIPE_WIDTH = 1000  # nothing is cut or wrapped where a program reads
 _CENT, _PRICE_STEP = Decimal("0.01"), Decimal("0.0001")
 _BARS = "▁▂▃▄▅▆▇█"
+_PROGRESS_STEP = 0.002  # what is less cannot be seen
 _GOOD, _BAD = "green", "red"
 _STYLES = {
     "FILLED": _GOOD,
@@ -74,6 +76,28 @@ def show(renderable: "RenderableType") -> None:
     # Printed by ourselves, so that a closed pipe is noticed in one place; without the padding.
     lines = [line.rstrip() for line in captured.get().splitlines()]
     print("\n".join(lines).strip("\n"), flush=True)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[float], None] | None]:
+    """Show a bar on stderr meanwhile, to be told the part that is done; on anything but a terminal, None."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task, shown = bar.add_task(label, total=1.0), 0.0
+
+        def tell(part: float) -> None:
+            nonlocal shown
+            if part - shown >= _PROGRESS_STEP:
+                shown = part
+                bar.update(task, completed=part)
+
+        yield tell
 
 
 def price(value: Decimal | None) -> str:
@@ -176,7 +200,7 @@ def order_table(order: Order) -> "Table":
 
 
 def orders_table(orders: Iterable[Order]) -> "Table":
-    table = _table(
+    table = plain_table(
         ("order", "left"), ("created", "left"), ("what", "left"), ("filled", "right"), ("state", "left")
     )  # fmt: skip
     created = table.columns[1]
@@ -189,7 +213,7 @@ def orders_table(orders: Iterable[Order]) -> "Table":
             order.created_at.astimezone().isoformat(sep=" ", timespec="minutes"),
             clean(f"{order.side} {order.total_quantity} {order.instrument}"),
             str(order.quantities.filled),
-            _status(order.state),
+            status(order.state),
         )
     return table
 
@@ -204,7 +228,7 @@ def slices_table(slices: Iterable[Slice], late_s: Callable[[Slice], float | None
     one_day = len(dates) == 1
     scheduled = f"scheduled\n{dates.pop()}" if one_day else "scheduled"
     reasons = any(slice_.reasons for slice_ in slices)
-    table = _table(
+    table = plain_table(
         ("#", "right"), (scheduled, "left"), ("quantity", "right"), ("stage", "left"), ("outcome", "left"),
         ("filled", "right"), ("average", "right"),
         *([("late", "right")] if late_s else []),
@@ -216,8 +240,8 @@ def slices_table(slices: Iterable[Slice], late_s: Callable[[Slice], float | None
             str(slice_.seq),
             at.partition(" ")[2] if one_day else at,
             str(slice_.quantity),
-            _status(slice_.stage),
-            _status(slice_.outcome or "-"),
+            status(slice_.stage),
+            status(slice_.outcome or "-"),
             str(slice_.filled_quantity),
             price(slice_.average_price),
             *([lateness(late_s(slice_))] if late_s else []),
@@ -231,7 +255,7 @@ def schedule_table(slices: Sequence["ScheduledSlice"], total: int, *, dated: boo
 
     dated: show instants, with the offset from UTC that they have; else the time after the start.
     """
-    table = _table(
+    table = plain_table(
         ("#", "right"), ("time" if dated else "offset", "left"), ("quantity", "right"), ("orders", "left"),
         ("cumulative", "right"),
     )  # fmt: skip
@@ -256,7 +280,7 @@ def _chunks(sizes: Sequence[int]) -> str:
     return f"{len(full)} × {full[0]} + {last}" if len(full) > 1 else f"{full[0]} + {last}"
 
 
-def _table(*columns: tuple[str, Any]) -> "Table":
+def plain_table(*columns: tuple[str, Any]) -> "Table":
     from rich import box
     from rich.table import Table
 
@@ -268,7 +292,7 @@ def _table(*columns: tuple[str, Any]) -> "Table":
     return table
 
 
-def _status(state: str) -> Any:
+def status(state: str) -> Any:
     from rich.text import Text
 
     return Text(clean(state), style=_STYLES.get(state, ""))

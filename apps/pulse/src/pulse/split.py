@@ -206,7 +206,7 @@ def _weights(text: str) -> tuple[Decimal, ...]:
 
 def _window(start: str | None, minutes: int, sessions: list[str] | None, begins: timedelta | None) -> Window:
     if start is not None:
-        starts_at = _instant("--start", start)
+        starts_at = instant("--start", start)
     elif sessions:
         raise BadInput("--session needs --start")
     else:
@@ -222,17 +222,22 @@ def _session(text: str) -> tuple[datetime, datetime]:
     start, slash, end = text.partition("/")
     if not slash:
         raise BadInput("--session must be two instants with / between them")
-    return _instant("--session", start), _instant("--session", end)
+    return instant("--session", start), instant("--session", end)
 
 
-def _instant(option: str, text: str) -> datetime:
+def instant(option: str, text: str) -> datetime:
+    """Read an instant that an option was given.
+
+    Raises:
+        BadInput: it is none, or lacks the offset.
+    """
     try:
-        instant = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)
     except ValueError:
         raise BadInput(f"{option} must be ISO 8601, such as 2026-01-05T09:15:00+05:30") from None
-    if instant.utcoffset() is None:
+    if at.utcoffset() is None:
         raise BadInput(f"{option} needs an offset from UTC at its end, such as +05:30")
-    return instant
+    return at
 
 
 # --- volume history ----------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Intake:
                     )
                 _check_schedule(timed)
                 self._terms(timed.request)
-                key = timed.order_unique_key or f"order-{place + 1}"
+                key = _key(timed, place)
                 if key in keys:
                     raise InvalidOrder(f"the key {key} is used twice", field="order_unique_key")
             except PulseError as error:
@@ -78,7 +78,7 @@ class Intake:
         Raises:
             CannotSplit: no schedule fits it; `details` carry its place, `order`, from 1.
         """
-        key = timed.order_unique_key or f"order-{place + 1}"
+        key = _key(timed, place)
         try:
             return self._track(timed.request, self._terms(timed.request), now_us, number, key, timed)
         except PulseError as error:
@@ -186,6 +186,13 @@ def _timed(order: object) -> TimedOrder:
     return timed
 
 
+def _key(timed: TimedOrder, place: int) -> str:
+    key: object = f"order-{place + 1}" if timed.order_unique_key is None else timed.order_unique_key
+    if not isinstance(key, str) or not key:
+        raise InvalidOrder(f"the order_unique_key must be a text, not {key!r}", field="order_unique_key")
+    return key
+
+
 def _arrival(timed: TimedOrder) -> datetime:
     at: object = timed.request.start_at if timed.at is None else timed.at
     if at is None:
@@ -212,11 +219,17 @@ def _check_schedule(timed: TimedOrder) -> None:
     if timed.ends_at is None:
         raise InvalidOrder("a schedule needs an end", field="ends_at")
     _instant("ends_at", timed.ends_at)
-    if not callable(getattr(timed.schedule, "parts", None)):
+    if isinstance(timed.schedule, type) or not callable(getattr(timed.schedule, "parts", None)):
         raise InvalidOrder(f"{timed.schedule!r} is no schedule", field="schedule")
-    for start, end in timed.sessions or ():
-        _instant("sessions", start)
-        _instant("sessions", end)
+    if timed.sessions is None:
+        return
+    try:
+        pairs = [(start, end) for start, end in timed.sessions]
+    except (TypeError, ValueError):
+        raise InvalidOrder("sessions are pairs of a start and an end", field="sessions") from None
+    for pair in pairs:
+        for at in pair:
+            _instant("sessions", at)
 
 
 def _check_parts(parts: Sequence[Part], quantity: int, lot_size: int) -> None:

@@ -25,7 +25,8 @@ class _Lane:
     wake: the row that will be worked on next, where not every one is.
     waiting: those that take the open of the first candle from when they were sent on; none with ticks.
     is_daily: whether a candle is a day or more. An order lives until the end of the next one, then: its day
-        of the calendar would end before or between them. `alive` are those that wait for that.
+        of the calendar would end before or between them.
+    alive: those that end with a candle and not with the day, by when they were sent.
     """
 
     __slots__ = (
@@ -60,17 +61,9 @@ class CandleLane(_Lane):
     """Candles, each worked on at its end."""
 
     __slots__ = (
-        "_interval_us",
-        "_meets_close",
-        "_near",
-        "_processed",
-        "close",
-        "high",
-        "low",
-        "open",
-        "series",
-        "start",
-    )
+        "_asked_us", "_interval_us", "_meets_close", "_opening", "_processed", "_rows", "close", "high", "low",
+        "open", "series", "start",
+    )  # fmt: skip
 
     def __init__(
         self, number: int, series: CandleSeries, engine: MatchingEngine, *, listened: bool, meets_close: bool
@@ -81,7 +74,9 @@ class CandleLane(_Lane):
         self.open, self.high, self.low, self.close = series.open, series.high, series.low, series.close
         self._meets_close = meets_close
         self._processed = -1
-        self._near = 0
+        self._opening = 0
+        self._asked_us = NEVER
+        self._rows = len(series)
         self._interval_us = series.interval_us
 
     @property
@@ -107,10 +102,10 @@ class CandleLane(_Lane):
         i = self.opening_from(now_us)
         return i if i == NEVER else self.start[i]
 
-    def opened_by(self, now_us: int) -> int:
-        """The candle that is open, and was before now; NEVER where none is."""
+    def opened_by(self, now_us: int, since_us: int = 0) -> int:
+        """The candle that is open, was before now, and began at `since_us` or later; NEVER where none is."""
         i = self._opening_from(now_us) - 1
-        return i if i >= 0 and self.due_us(i) > now_us else NEVER
+        return i if i >= 0 and self.due_us(i) > now_us and self.start[i] >= since_us else NEVER
 
     def due_us(self, i: int) -> int:
         """When a row is worked on: a candle at its end."""
@@ -130,23 +125,21 @@ class CandleLane(_Lane):
 
     def opening_from(self, now_us: int) -> int:
         """The first candle that opens now or later; NEVER where none does."""
-        i = self._opening_from(now_us)
-        return i if i < len(self.start) else NEVER
+        i = self._opening if now_us == self._asked_us else self._opening_from(now_us)
+        return i if i < self._rows else NEVER
 
     def _opening_from(self, now_us: int) -> int:
         # Time seldom jumps, and hardly ever back: what is looked for is near what was found last.
-        start, near = self.start, self._near
-        n = len(start)
-        if near < n and start[near] >= now_us and (not near or start[near - 1] < now_us):
-            return near
+        start, near = self.start, self._opening
         if near and start[near - 1] >= now_us:
             near = 0
         far = near + _NEIGHBOURHOOD
-        if far >= n or start[far] >= now_us:
-            i = bisect_left(start, now_us, near, min(far, n))
-        else:
+        if far > self._rows:
+            far = self._rows
+        i = bisect_left(start, now_us, near, far)
+        if i == far:
             i = bisect_left(start, now_us, far)
-        self._near = i
+        self._opening, self._asked_us = i, now_us
         return i
 
     def last_price(self, now_us: int) -> int:
@@ -157,7 +150,9 @@ class CandleLane(_Lane):
         i = self._opening_from(now_us)
         if not i:
             return self.open[0]
-        return self.close[i - 1] if self.due_us(i - 1) <= now_us else self.open[i - 1]
+        start = self.start
+        has_ended = start[i - 1] + self._interval_us <= now_us or (i < self._rows and start[i] == now_us)
+        return self.close[i - 1] if has_ended else self.open[i - 1]
 
     @property
     def final_price(self) -> int:
@@ -172,7 +167,7 @@ class CandleLane(_Lane):
         last = n
         for sent in (self.waiting, self.alive):
             if sent:
-                last = min(last, self._opening_from(sent[0][0]))
+                last = min(last, max(first, self._opening_from(sent[0][0])))
         if self.resting:
             low, high, falls_to, rises_to = self.low, self.high, self.falls_to, self.rises_to
             i = first

@@ -60,6 +60,8 @@ _GRAVITY = {
 }  # fmt: skip
 _STATES = {3: OrderState.REJECTED, 2: OrderState.EXPIRED, 1: OrderState.CANCELLED}
 
+_PROGRESS_STEP = 0.001
+_ANSWERS_MAX = 100_000  # updates at one instant, by which a strategy has surely lost itself
 _FINEST = Decimal("0.0001")
 _NOTHING: int | Decimal = 0
 
@@ -81,6 +83,7 @@ class Run:
         self._strategy = strategy
         self._hears_updates = _overrides(strategy, "on_order_update")
         self._progress = on_progress
+        self._told_done = 0.0
         self._settings = settings
         self._engine = MatchingEngine(matching, rng=Random(seed))  # noqa: S311 (chance in a simulation)
         self._touch = matching.fill_on_touch
@@ -193,6 +196,7 @@ class Run:
     def _work_until(self, until_us: int, until_rank: int = _DAY) -> None:
         """Work on what happens before an instant, or at it with a lower rank."""
         heap, orders, over_us = self._heap, self.orders, self._over_us
+        updates, has_progress = self._updates, self._progress is not None
         while heap:
             now_us, rank, number, position = heap[0]
             if now_us > until_us or (now_us == until_us and rank >= until_rank):
@@ -208,9 +212,9 @@ class Run:
                         heapreplace(heap, (due_us if due_us > now_us else now_us, _SLICE, number, upcoming))
                     else:
                         heappop(heap)
-                    for execution in executions[position:upcoming]:
-                        if not execution.done:  # it may have been cancelled meanwhile
-                            self._send(order, execution)
+                    for i in range(position, upcoming):
+                        if not executions[i].done:  # it may have been cancelled meanwhile
+                            self._send(order, executions[i])
                 else:
                     heappop(heap)
                     self.now_us = max(self.now_us, over_us)
@@ -236,15 +240,17 @@ class Run:
                     self._square_off()
                 else:
                     self._close_intraday(self.lanes[position])
-            if self._updates:
+            if updates:
                 self._tell()
-            if self._progress is not None:
+            if has_progress:
                 self._say_progress()
 
     def _say_progress(self) -> None:
         if self._progress is not None:
             done = (self.now_us - self._first_us) / (self._over_us - self._first_us)
-            self._progress(min(1.0, max(0.0, done)))
+            if done - self._told_done >= _PROGRESS_STEP:
+                self._told_done = min(1.0, done)
+                self._progress(self._told_done)
 
     def _wake(self, lane: Lane, i: int) -> None:
         """See to it that a lane to which nobody listens is looked at by row `i`."""
@@ -279,7 +285,7 @@ class Run:
                 self._updates.pop()
         elif due_us == self.now_us and not (self._heap and self._heap[0][0] <= due_us):
             executions = order.executions
-            upcoming = _slice_end(executions, 0)
+            upcoming = 1 if order.is_whole else _slice_end(executions, 0)
             if upcoming < len(executions):
                 due_us = max(executions[upcoming].due_us, self.now_us)
                 heappush(self._heap, (due_us, _SLICE, order.number, upcoming))
@@ -306,11 +312,14 @@ class Run:
         execution.blocked_price = price
         order.sent += 1
         order.rows.append((now_us, _SENT, execution.seq, execution.chunk))
-        (lane.alive if lane.is_daily else self._today).append((now_us, execution))
+        sent = now_us, execution
+        (lane.alive if lane.is_daily else self._today).append(sent)
         if order.at_open and isinstance(lane, CandleLane):
-            lane.waiting.append((now_us, execution))
-            if not lane.listened and (i := lane.opening_from(now_us)) < lane.wake:
-                self._wake(lane, i)
+            lane.waiting.append(sent)
+            if not lane.listened:
+                i = lane.opening_from(now_us)
+                if i < lane.wake:
+                    self._wake(lane, i)
         else:
             self._hand_over(order, execution, lane)
             if not lane.listened:
@@ -460,12 +469,12 @@ class Run:
         if self._hears_updates:
             self._updates.append(self.update_of(order))
 
-    def cancel(self, order: TrackedOrder) -> None:
-        """End what is open of an order."""
+    def cancel(self, order: TrackedOrder, due_before_us: int = NEVER) -> None:
+        """End what is open of an order: what works, and what is due before an instant."""
         self._meet_opened(self.lanes[order.lane])
         if not order.open:
             return
-        if not order.cancelled:
+        if not order.cancelled and due_before_us == NEVER:
             order.cancelled = True
             order.rows.append((self.now_us, Fact.ORDER_CANCEL_REQUESTED, 0, 0))
         lane = self.lanes[order.lane]
@@ -473,7 +482,8 @@ class Run:
             if execution.done:
                 continue
             if not execution.number:
-                self._finish(order, execution, Fact.WITHDRAWN)
+                if execution.due_us < due_before_us:
+                    self._finish(order, execution, Fact.WITHDRAWN)
                 continue
             order.rows.append((self.now_us, Fact.CANCEL_REQUESTED, execution.seq, execution.chunk))
             self._take_back(lane, execution)
@@ -511,7 +521,20 @@ class Run:
         """Orders are for a day: what works now has expired."""
         for lane in self.lanes:
             self._meet_opened(lane)
-        self._today = self._expire(self._today, self.now_us)
+        ended = []
+        for sent_us, execution in self._today:
+            if execution.done:
+                continue
+            lane = self.lanes[self.orders[execution.order].lane]
+            if isinstance(lane, CandleLane) and lane.opened_by(self.now_us, since_us=sent_us) != NEVER:
+                # Its day ends with the candle: what happened in it before midnight is not known yet.
+                lane.alive.append((sent_us, execution))
+            else:
+                ended.append((sent_us, execution))
+        self._today = self._expire(ended, self.now_us)
+        for lane in self.lanes:
+            if lane.alive and not lane.listened:
+                self._wake(lane, lane.next_look(self.now_us))
         if self._squares_off:
             self._catch_up_squaring_off()
 
@@ -541,7 +564,7 @@ class Run:
     def _square_off(self) -> None:
         for order in self.orders:
             if order.open and order.request.product is Product.MIS:
-                self.cancel(order)
+                self.cancel(order, self._day_ends_us)
         for lane in self.lanes:
             self._close_intraday(lane)
 
@@ -604,7 +627,11 @@ class Run:
         return rupees(ledger.capital + ledger.realised - ledger.charges + marks)
 
     def _tell(self) -> None:
+        told = 0
         while self._updates:
+            told += 1
+            if told > _ANSWERS_MAX:
+                raise self._failed("on_order_update", RecursionError("it answers at one instant without end"))
             update = self._updates.popleft()
             if self._strategy is not None:
                 self._call(self._strategy.on_order_update, update)

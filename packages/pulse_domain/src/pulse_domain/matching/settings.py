@@ -10,6 +10,7 @@ from pulse_domain.errors import MatchingError
 from pulse_domain.instruments import Instrument
 
 _ZERO = timedelta(0)
+_LATENCY_MAX = timedelta(days=1)
 
 
 class CandlePath(StrEnum):
@@ -133,8 +134,8 @@ def check_settings(settings: MatchingSettings) -> None:
         if type(lot_size) is not int or lot_size < 1:
             raise MatchingError(f"a lot must be a whole number above 0, not {lot_size}", field="lot_sizes")
     latency = settings.latency
-    if latency is not None and not _ZERO <= latency.shortest <= latency.longest:
-        raise MatchingError("latency must run from 0 or more to no less", field="latency")
+    if latency is not None and not _ZERO <= latency.shortest <= latency.longest <= _LATENCY_MAX:
+        raise MatchingError("latency must run from 0 or more to no less, a day at most", field="latency")
     match settings.slippage:
         case FixedTicks(ticks=ticks) if type(ticks) is not int or ticks < 0:
             raise MatchingError(f"ticks must be a whole number, 0 or more, not {ticks}", field="slippage")

@@ -61,6 +61,8 @@ def whole_lots(total_quantity: int, num_splits: int, lot_size: int) -> int:
 
 
 def even_lots(lots: int, n: int) -> list[int]:
+    if not lots % n:
+        return [lots // n] * n
     return [(i + 1) * lots // n - i * lots // n for i in range(n)]
 
 
