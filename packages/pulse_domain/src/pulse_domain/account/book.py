@@ -36,8 +36,8 @@ Side = tuple[int, int, int]
 # Quantity, cost, realised, blocked in position, buys, sells, the last day the depository was paid.
 BookState = tuple[int, int, int, int, Side, Side, date | None]
 
-_IDLE: Side = (0, 0, 0)
-_FLAT: BookState = (0, 0, 0, 0, _IDLE, _IDLE, None)
+IDLE: Side = (0, 0, 0)
+_FLAT: BookState = (0, 0, 0, 0, IDLE, IDLE, None)
 
 
 @dataclass(slots=True, eq=False)
@@ -164,7 +164,7 @@ def book_of_holding(settings: AccountSettings, holding: Holding, rank: int) -> B
     cost = price * quantity * book.multiplier
     blocked = needed_in_position(book, quantity, cost)
     book.held_at_opening, book.rank = quantity, rank
-    book.state = (quantity, cost, 0, blocked, _IDLE, _IDLE, None)
+    book.state = (quantity, cost, 0, blocked, IDLE, IDLE, None)
     return book
 
 

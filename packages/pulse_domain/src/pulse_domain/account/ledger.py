@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from pulse_domain.account.book import (
     FULL,
+    IDLE,
     Amount,
     Book,
     BookState,
@@ -244,11 +245,13 @@ class Ledger:
 
         own, other = (buys, sells) if sign > 0 else (sells, buys)
         working, worth, before = own
-        working -= units
-        worth -= blocked_price * units * multiplier
-        still = needed(book, sign, quantity, working, worth) if working else 0
-        own = (working, worth, still)
-        more = still - before
+        if working == units:
+            own, more = IDLE, -before
+        else:
+            working -= units
+            worth -= blocked_price * units * multiplier
+            still = needed(book, sign, quantity, working, worth)
+            own, more = (working, worth, still), still - before
         # The other side has lost what it was to close, or gained it.
         if other[0]:
             working, worth, before = other

@@ -109,6 +109,12 @@ def commonest_distance(ints: Ints) -> int:
     return int(distances[counts.argmax()])
 
 
+def shortest_distance(ints: Ints) -> int:
+    """The shortest distance of ascending numbers, of which there are two or more."""
+    numpy: Numpy = modules["numpy"]
+    return int(numpy.diff(numpy.frombuffer(ints, "int64")).min())
+
+
 def _rows(
     columns: Sequence[Column],
     readers: Sequence[Reader],

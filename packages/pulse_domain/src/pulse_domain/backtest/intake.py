@@ -80,7 +80,10 @@ class Intake:
         """
         key = _key(timed, place)
         try:
-            return self._track(timed.request, self._terms(timed.request), now_us, number, key, timed)
+            # It has been checked with the others, before the run.
+            return self._track(
+                timed.request, self._terms_of[timed.request.instrument], now_us, number, key, timed
+            )
         except PulseError as error:
             raise _at_place(error, place) from None
 
@@ -109,7 +112,14 @@ class Intake:
         key: str,
         timed: TimedOrder | None,
     ) -> TrackedOrder:
-        if request.product is None or request.limit_price is not None or request.trigger_price is not None:
+        price, at_open = 0, self._fills_at_open
+        if request.order_type is not OrderType.MARKET:
+            request = request.normalised()
+            named = request.limit_price or request.trigger_price
+            price = 0 if named is None else to_units(named)
+            is_ioc_limit = request.order_type is OrderType.LIMIT and request.validity is Validity.IOC
+            at_open = at_open and is_ioc_limit
+        elif request.product is None:
             request = request.normalised()
         starts_us = now_us
         if request.start_at is not None:
@@ -124,11 +134,7 @@ class Intake:
             parts = self._parts(request, terms, now_us, starts_us, number, timed)
             executions = _executions(parts, starts_us, number, terms)
             ends_us, is_whole = starts_us + parts[-1].offset_us, len(executions) == len(parts)
-        product = request.product or Product.CNC
-        kind = request.order_type
-        price = request.limit_price or request.trigger_price
         lane = self._lanes[request.instrument]
-        at_open = kind is OrderType.MARKET or (kind is OrderType.LIMIT and request.validity is Validity.IOC)
         return TrackedOrder(
             number,
             key,
@@ -136,10 +142,10 @@ class Intake:
             terms,
             lane=lane.number,
             sign=1 if request.side is Side.BUY else -1,
-            book=self._ledger.book(request.instrument, product),
-            price=0 if price is None else to_units(price),
+            book=self._ledger.book(request.instrument, request.product or Product.CNC),
+            price=price,
             arrival_price=lane.last_price(now_us),
-            at_open=at_open and self._fills_at_open,
+            at_open=at_open,
             is_whole=is_whole,
             arrived_us=now_us,
             starts_us=starts_us,

@@ -6,7 +6,6 @@ one does; a lane that is `listened` to is gone through row by row, as a strategy
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
 from sys import maxsize
 
 from pulse_domain.backtest.series import CandleSeries, TickSeries
@@ -115,12 +114,10 @@ class CandleLane(_Lane):
 
     def ends(self) -> list[int]:
         """When each candle ends."""
-        interval_us = self.series.interval_us
-        ends = [
-            after if after < start + interval_us else start + interval_us
-            for start, after in pairwise(self.start)
-        ]
-        ends.append(self.last_us)
+        start, interval_us = self.start, self._interval_us
+        ends = list(map(interval_us.__add__, start))
+        if self.series.overlaps():
+            ends = [min(end, after) for end, after in zip(ends, [*start[1:], ends[-1]], strict=True)]
         return ends
 
     def opening_from(self, now_us: int) -> int:

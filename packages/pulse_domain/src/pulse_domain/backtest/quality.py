@@ -84,14 +84,16 @@ def quality_of(order: TrackedOrder, market: Market, fills: Sequence[FillRow]) ->
     due = {(e.seq, e.chunk): e.due_us for e in order.executions}
     last_us = max([order.ends_us, *(fill.at_us for fill in fills)])
     first, last = market.rows(order.arrived_us, last_us)
-    average = Decimal(order.value) / (order.filled * PRICE_UNITS) if order.filled else None
+    filled = order.filled
+    value = sum(abs(fill.quantity) * fill.price for fill in fills)
+    average = Decimal(value) / (filled * PRICE_UNITS) if filled else None
     known = order.arrived_us >= market.lane.first_us
     arrival = Decimal(order.arrival_price) / PRICE_UNITS if known else None
     vwap, twap, volume = market.vwap(first, last), market.twap(first, last), market.volume(first, last)
     late = [(fill.at_us - due[fill.seq, fill.chunk], abs(fill.quantity)) for fill in fills]
     return ExecutionQuality(
         total_quantity=order.request.total_quantity,
-        filled_quantity=order.filled,
+        filled_quantity=filled,
         average_price=_rounded(average, _PRICE),
         arrival_price=_rounded(arrival, _PRICE),
         interval_vwap=_rounded(vwap, _PRICE),
@@ -99,8 +101,8 @@ def quality_of(order: TrackedOrder, market: Market, fills: Sequence[FillRow]) ->
         slippage_vs_arrival_bps=_cost(average, arrival, order.sign),
         slippage_vs_vwap_bps=_cost(average, vwap, order.sign),
         slippage_vs_twap_bps=_cost(average, twap, order.sign),
-        participation=(Decimal(order.filled) / volume).quantize(_SHARE) if volume else None,
-        lateness_mean=timedelta(microseconds=sum(us * n for us, n in late) // order.filled) if late else None,
+        participation=(Decimal(filled) / volume).quantize(_SHARE) if volume else None,
+        lateness_mean=timedelta(microseconds=sum(us * n for us, n in late) // filled) if late else None,
         lateness_max=timedelta(microseconds=max(us for us, _ in late)) if late else None,
     )
 

@@ -241,7 +241,8 @@ class BacktestResult:
         for order in self._run.orders:
             executions = order.executions
             _expect("planned", sum(it.quantity for it in executions), order.request.total_quantity)
-            _expect("filled", sum(it.filled for it in executions), order.filled)
+            rows = [self._run.fills[n] for n in self.fill_numbers(order)]
+            _expect("filled", sum(row.quantity for row in rows), order.sign * order.filled)
             _expect("open", sum(not it.done for it in executions), order.open)
             key = (order.book.instrument, order.book.product)
             filled[key] = filled.get(key, 0) + order.sign * order.filled

@@ -19,7 +19,7 @@ from pulse_domain.backtest.equity import rupees
 from pulse_domain.backtest.intake import Intake
 from pulse_domain.backtest.lanes import NEVER, CandleLane, Lane, TickLane
 from pulse_domain.backtest.series import CandleSeries, TickSeries
-from pulse_domain.backtest.tracking import Fact, FillRow, Sent, TrackedExecution, TrackedOrder
+from pulse_domain.backtest.tracking import Fact, FillRow, Sent, TrackedExecution, TrackedOrder, value_of
 from pulse_domain.backtest.values import BacktestSettings, TimedOrder, matching_of
 from pulse_domain.errors import (
     AccountError,
@@ -141,7 +141,7 @@ class Run:
         self._work_until(NEVER)
         self.now_us = max(self.now_us, self._over_us)
         for lane in self.lanes:
-            lane.alive = self._expire(lane.alive, NEVER)
+            lane.alive = self._expire([*lane.waiting, *lane.alive], NEVER)
         self._tell()
         if self._progress is not None:
             self._progress(1.0)
@@ -275,19 +275,19 @@ class Run:
 
     def _add(self, order: TrackedOrder) -> None:
         self.orders.append(order)
-        self._by_key[order.key] = order
-        due_us = order.starts_us if order.starts_us > self.now_us else self.now_us
-        if self.now_us >= self._over_us:
+        now_us = self.now_us
+        due_us = order.starts_us if order.starts_us > now_us else now_us
+        if now_us >= self._over_us:
             told = len(self._updates)
             self._lapse(order)
             # Not told: a strategy that answers with the next order would never come to an end.
             while len(self._updates) > told:
                 self._updates.pop()
-        elif due_us == self.now_us and not (self._heap and self._heap[0][0] <= due_us):
+        elif due_us == now_us and not (self._heap and self._heap[0][0] <= due_us):
             executions = order.executions
             upcoming = 1 if order.is_whole else _slice_end(executions, 0)
             if upcoming < len(executions):
-                due_us = max(executions[upcoming].due_us, self.now_us)
+                due_us = max(executions[upcoming].due_us, now_us)
                 heappush(self._heap, (due_us, _SLICE, order.number, upcoming))
             for execution in executions[:upcoming]:
                 self._send(order, execution)
@@ -310,17 +310,15 @@ class Run:
             return
         self._last_number = execution.number = self._last_number + 1
         execution.blocked_price = price
-        order.sent += 1
         order.rows.append((now_us, _SENT, execution.seq, execution.chunk))
-        sent = now_us, execution
-        (lane.alive if lane.is_daily else self._today).append(sent)
         if order.at_open and isinstance(lane, CandleLane):
-            lane.waiting.append(sent)
+            lane.waiting.append((now_us, execution))
             if not lane.listened:
                 i = lane.opening_from(now_us)
                 if i < lane.wake:
                     self._wake(lane, i)
         else:
+            (lane.alive if lane.is_daily else self._today).append((now_us, execution))
             self._hand_over(order, execution, lane)
             if not lane.listened:
                 self._wake(lane, lane.next_look(now_us))
@@ -348,7 +346,6 @@ class Run:
     def _refuse(self, order: TrackedOrder, execution: TrackedExecution, error: AccountError) -> None:
         code = _reason_code(error)
         self._last_number = execution.number = self._last_number + 1
-        order.sent += 1
         order.reason_code = code
         self._finish(order, execution, _REFUSED, code, str(error))
 
@@ -436,8 +433,6 @@ class Run:
                 at_us, now_us, order.lane, signed, price, order.number, seq, chunk, realised, charged, closes
             )
         )
-        order.filled += quantity
-        order.value += quantity * price
         execution.filled = filled = execution.filled + quantity
         if filled == execution.quantity:
             execution.done = True
@@ -521,6 +516,8 @@ class Run:
         """Orders are for a day: what works now has expired."""
         for lane in self.lanes:
             self._meet_opened(lane)
+            if not lane.is_daily:
+                self._expire(lane.waiting[:], self.now_us)
         ended = []
         for sent_us, execution in self._today:
             if execution.done:
@@ -590,6 +587,8 @@ class Run:
     # --- what is told ------------------------------------------------------------------------------
 
     def find(self, key: str) -> TrackedOrder:
+        for new in self.orders[len(self._by_key) :]:
+            self._by_key[new.key] = new
         order = self._by_key.get(key)
         if order is None:
             raise NotFound(f"there is no order {key}")
@@ -605,7 +604,7 @@ class Run:
             done=not order.open,
             total_quantity=order.request.total_quantity,
             filled_quantity=order.filled,
-            average_price=average_price(order),
+            average_price=average_price(order, self.fills),
             last_quantity=last_quantity,
             last_price=to_price(last_price) if last_price else None,
             reason_code=order.reason_code,
@@ -702,7 +701,7 @@ def _slice_end(executions: Sequence[TrackedExecution], first: int) -> int:
 def _state(order: TrackedOrder) -> OrderState:
     """Where an order stands: what `summarise` says of its history."""
     if order.open:
-        return OrderState.WORKING if order.sent else OrderState.SCHEDULED
+        return OrderState.WORKING if order.is_sent else OrderState.SCHEDULED
     if order.filled >= order.request.total_quantity:
         return OrderState.FILLED
     return OrderState.PARTIALLY_FILLED if order.filled else _STATES[_GRAVITY[order.ended]]
@@ -716,8 +715,9 @@ def _reason_code(error: AccountError) -> str:
     return str(error.details.get("code", "REFUSED"))
 
 
-def average_price(order: TrackedOrder) -> Decimal | None:
+def average_price(order: TrackedOrder, fills: Sequence[FillRow]) -> Decimal | None:
     """In rupees, to the ten-thousandth."""
-    if not order.filled:
+    filled = order.filled
+    if not filled:
         return None
-    return (Decimal(order.value) / (order.filled * PRICE_UNITS)).quantize(_FINEST)
+    return (Decimal(value_of(order, fills)) / (filled * PRICE_UNITS)).quantize(_FINEST)

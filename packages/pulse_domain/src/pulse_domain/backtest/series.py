@@ -198,6 +198,16 @@ class CandleSeries:
             return start_us[i + 1]
         return end_us
 
+    def overlaps(self) -> bool:
+        """Whether some candle starts before the one before has lasted its interval."""
+        start_us = self.start_us
+        if len(start_us) < 2:
+            return False
+        if arrays.is_there():
+            return arrays.shortest_distance(start_us) < self.interval_us
+        shortest: int = min(map(sub, islice(start_us, 1, None), start_us))
+        return shortest < self.interval_us
+
     def candles(self, first: int, last: int) -> list[Candle]:
         """The candles from `first` up to but without `last`, both within the series, as fast as can be."""
         start_us = self.start_us[first:last].tolist()

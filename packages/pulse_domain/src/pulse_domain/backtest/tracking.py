@@ -4,6 +4,7 @@ Nothing is derived while the run is on. `history` turns rows into the journal of
 machine that trades live turns that into states.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -81,8 +82,7 @@ class TrackedOrder(Struct, gc=False):
     lane, sign, book, price: where it trades, 1 for a buy and -1 for a sale, and the price that blocks money,
         in units, where the order names one.
     arrival_price: the last one known when it arrived, in units.
-    open: how many executions are not done; sent: how many were sent.
-    value: of what is filled, in units.
+    open: how many executions are not done.
     is_whole: whether each slice is one execution.
     at_open: whether it takes what the next candle's open offers, or nothing.
     """
@@ -104,10 +104,21 @@ class TrackedOrder(Struct, gc=False):
     executions: list[TrackedExecution]
     rows: list[Row]
     open: int
-    sent: int = 0
-    filled: int = 0
-    value: int = 0
-    # The gravest end of its executions, by the order of `Fact`.
+    # The gravest end of its executions.
     ended: int = 0
     reason_code: str | None = None
     cancelled: bool = False
+
+    @property
+    def filled(self) -> int:
+        return sum([execution.filled for execution in self.executions])
+
+    @property
+    def is_sent(self) -> bool:
+        return any(execution.number for execution in self.executions)
+
+
+def value_of(order: TrackedOrder, fills: Sequence[FillRow]) -> int:
+    """Of what is filled, in units."""
+    rows = [fills[row[4]] for row in order.rows if row[1] == Fact.FILLED]
+    return sum([abs(row.quantity) * row.price for row in rows])
