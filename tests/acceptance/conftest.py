@@ -191,7 +191,7 @@ class Up:
         with self.log.open("wb") as log:
             command = [PULSE, "up", "--port", "0", *options]
             self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
-        wait_until(self._is_up, 30, f"pulse up did not start: {self.log.read_text()}")
+        wait_until(self._is_up, 60, f"pulse up did not start: {self.log.read_text()}")
         self.url = json.loads(self._endpoint.read_text())["base_url"]
 
     @property

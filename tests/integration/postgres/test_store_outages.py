@@ -111,6 +111,7 @@ METHODS: dict[str, Callable[[OrderStore], Awaitable[Any]]] = {
     "journal_heads": lambda store: store.journal_heads([NEW.order_id]),
     **{f"select {wanted}": _selecting(wanted) for wanted in Selection},
     "find_by_tags": lambda store: store.find_by_tags(["T1" + "A" * 18]),
+    "broker_calls": lambda store: store.broker_calls(SystemClock().now() - timedelta(days=1)),
     "broker_order_ids": lambda store: store.broker_order_ids(SystemClock().now() - timedelta(days=1)),
     "forget_sightings": lambda store: store.forget_sightings(3600.0),
     "ping": lambda store: store.ping(),

@@ -1,6 +1,6 @@
 """What a trustworthy state machine, splitter and Indian paper broker get right, and where each case is tested.
 
-Files are those of `tests/unit`. Cases without a test further down the list have it in this file.
+Files are those of `tests/unit`.
 
 Order life cycle (the cases of the FIX order state change matrices):
 
@@ -28,7 +28,7 @@ L12 domain/test_lifecycle_cases.py::test_a_second_replace_while_one_is_pending_i
 L13 domain/test_lifecycle_cases.py::test_a_busted_fill_falls_out_of_the_cumulative_quantity
     domain/test_lifecycle_cases.py::test_a_busted_fill_does_not_reopen_an_ended_order
 L14 domain/test_lifecycle_cases.py::test_a_cancel_of_a_filled_order_is_refused_and_the_state_stays
-    backtest/test_runner_time.py::test_a_filled_order_stays_as_it_is
+    backtest/test_runner_cancel.py::test_a_filled_order_stays_as_it_is
 L15 domain/test_lifecycle_cases.py::test_the_unfilled_part_of_ioc_ends_cancelled
     backtest/test_cases_backtest.py::test_l15_the_unfilled_part_of_ioc_ends_cancelled
 L16 domain/test_lifecycle_cases.py::test_a_refused_event_leaves_the_value_byte_identical
@@ -46,13 +46,13 @@ S2  splitting/test_schedules.py::test_10000_over_3_is_cut_at_a_freeze_limit_of_1
     backtest/test_cases_backtest.py::test_s2_a_parent_whose_children_are_refused_is_not_filled
 S3  splitting/test_schedules.py::test_fewer_lots_than_slices_are_refused_by_every_schedule
     backtest/test_bad_input.py::test_7_over_10_is_refused
-    backtest/test_runner_time.py::test_a_start_long_before_the_arrival_is_refused_in_a_list
+    backtest/test_runner_cancel.py::test_a_start_long_before_the_arrival_is_refused_in_a_list
 S4  splitting/test_schedules.py::test_1003_over_10_is_10_slices_in_every_schedule
     backtest/test_cases_backtest.py::test_s4_1003_over_10_is_10_slices
 S5  splitting/test_schedules.py::test_a_horizon_of_three_tenths_of_a_second_keeps_its_last_step
 S6  splitting/test_schedules.py::test_a_session_that_ends_in_mid_window_takes_all_slices_before_it
-    backtest/test_runner_time.py::test_a_slice_after_the_close_expires_and_one_of_the_next_day_fills
-    backtest/test_runner_time.py::test_every_order_comes_to_its_end
+    backtest/test_runner_days.py::test_a_slice_after_the_close_expires_and_one_of_the_next_day_fills
+    backtest/test_runner_days.py::test_every_order_comes_to_its_end
 S7  backtest/test_runner_facts.py::test_every_journal_folds_and_its_quantities_add_up_at_every_entry
     backtest/test_cases_backtest.py::test_s7_a_child_that_is_cancelled_keeps_its_quantity_in_the_parent
 S8  splitting/test_schedules.py::test_scheduling_leaves_the_process_wide_random_generator_alone
@@ -78,7 +78,7 @@ P3  matching/test_volume_cap.py::test_the_rest_of_a_capped_order_stays_open_and_
     backtest/test_cases_backtest.py::test_p3_a_share_of_the_volume_and_nothing_without_volume
 P4  matching/test_ticks.py::test_stop_fires_at_or_beyond_its_trigger
     matching/test_ticks.py::test_stop_can_be_modified_before_it_fires
-    backtest/test_runner_time.py::test_an_order_at_rest_is_cancelled
+    backtest/test_runner_cancel.py::test_an_order_at_rest_is_cancelled
     backtest/test_cases_backtest.py::test_p4_stops_rest_as_trigger_pending_and_fire_in_their_direction
 P5  matching/test_ticks.py::test_filled_order_does_not_fill_again
     backtest/test_cases_backtest.py::test_p5_an_order_that_comes_with_a_tick_fills_once
@@ -95,7 +95,7 @@ P10 account/test_funds.py::test_buy_100_sell_50_sell_50_blocks_full_half_and_zer
     backtest/test_cases_backtest.py::test_p10_positions_block_full_half_and_zero
 P11 account/test_funds.py::test_margin_of_a_resting_order_survives_an_unrelated_fill
     account/test_funds.py::test_a_cancel_returns_the_margin_exactly_once
-    backtest/test_runner_time.py::test_cancelling_gives_the_money_back_at_once
+    backtest/test_runner_cancel.py::test_cancelling_gives_the_money_back_at_once
     backtest/test_cases_backtest.py::test_p11_the_money_of_a_resting_order_survives_another_fill
 P12 account/test_all_or_nothing.py::test_a_failure_at_any_point_changes_nothing_and_can_be_retried
 P13 account/test_funds.py::test_two_simultaneous_placements_reserve_exactly_once_each
@@ -111,11 +111,11 @@ P15 domain/test_order_request.py::test_a_quantity_off_the_lot_is_refused_by_name
     domain/test_splitting.py::test_a_slice_above_the_freeze_quantity_becomes_several_orders
     virtual/test_exchange.py::test_orders_that_break_a_rule_are_refused
     The error types of a real broker are a matter of its adapter.
-P16 backtest/test_runner_time.py::test_from_the_hour_on_no_intraday_position_is_opened
-    backtest/test_runner_time.py::test_from_the_hour_on_a_position_may_be_reduced_but_not_turned
-    backtest/test_runner_time.py::test_what_works_intraday_is_cancelled_and_what_waits_is_withdrawn
-    backtest/test_runner_time.py::test_intraday_positions_are_closed_at_the_hour
-    backtest/test_runner_time.py::test_a_missed_hour_is_caught_up_on_the_next_day
+P16 backtest/test_runner_days.py::test_from_the_hour_on_no_intraday_position_is_opened
+    backtest/test_runner_days.py::test_from_the_hour_on_a_position_may_be_reduced_but_not_turned
+    backtest/test_runner_days.py::test_what_works_intraday_is_cancelled_and_what_waits_is_withdrawn
+    backtest/test_runner_days.py::test_intraday_positions_are_closed_at_the_hour
+    backtest/test_runner_days.py::test_a_missed_hour_is_caught_up_on_the_next_day
 P17 backtest/test_cases_backtest.py::test_p17_orders_of_a_contract_that_has_expired_give_their_money_back
     The library knows no expiry: every order ends with its day, and nothing fills without prices.
 P18 matching/test_properties.py::test_a_pass_over_orders_out_of_reach_does_not_grow_with_their_number
@@ -238,9 +238,11 @@ def test_s4_1003_over_10_is_10_slices(randomize):
 
 def test_s7_a_child_that_is_cancelled_keeps_its_quantity_in_the_parent():
     strategy = OnCandles(
-        {0: lambda it: it.send(quantity=30, limit=50, split_config=make.split(3, 4)),
-         3: lambda it: it.cancel(it.keys[0])}
-    )  # fmt: skip
+        {
+            0: lambda it: it.send(quantity=30, limit=50, split_config=make.split(3, 4)),
+            3: lambda it: it.cancel(it.keys[0]),
+        }
+    )
 
     result = make.run(strategy, make.series(*[100] * 8))
 
@@ -372,11 +374,13 @@ def test_p10_the_average_of_two_purchases_is_volume_weighted():
 def test_p11_the_money_of_a_resting_order_survives_another_fill():
     seen = []
     strategy = OnCandles(
-        {0: lambda it: [it.send(limit=50), it.send(instrument=make.TCS)],
-         1: lambda it: seen.append(it.desk.cash()),
-         4: lambda it: it.cancel(it.keys[0]),
-         6: lambda it: seen.append(it.desk.cash())}
-    )  # fmt: skip
+        {
+            0: lambda it: [it.send(limit=50), it.send(instrument=make.TCS)],
+            1: lambda it: seen.append(it.desk.cash()),
+            4: lambda it: it.cancel(it.keys[0]),
+            6: lambda it: seen.append(it.desk.cash()),
+        }
+    )
 
     make.run(
         strategy, [make.series(*[100] * 6), make.series(*[20] * 6, instrument=make.TCS)], capital=Decimal(1000)

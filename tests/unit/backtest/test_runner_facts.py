@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import isclose, sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -346,6 +347,7 @@ def test_the_digest_of_fills_is_what_it_says():
     assert result.fills_digest() == hashlib.sha256(packed).hexdigest()
 
 
+ROOT = Path(__file__).parents[3]
 SCRIPT = """
 from tests.unit.backtest.test_runner_facts import charged
 print(charged().digest())
@@ -354,7 +356,7 @@ print(charged().digest())
 
 def test_another_process_gives_the_same_bytes():
     def digest(hash_seed: str) -> str:
-        env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
+        env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
         done = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True)
         return done.stdout.strip() or done.stderr
 
@@ -532,7 +534,8 @@ def test_without_capital_there_is_no_return():
 def test_wins_losses_and_their_factor():
     prices = [100, 110, 105, 103, 104, 104, 100, 101]
     orders = [
-        timed("09:15", quantity=20), timed("09:16", SELL, quantity=10),  # + 100
+        timed("09:15", quantity=12), timed("09:15", quantity=8),  # the second adds to the first
+        timed("09:16", SELL, quantity=10),  # + 100
         timed("09:17", SELL, quantity=10),  # + 50
         timed("09:18", SELL, quantity=10), timed("09:19", quantity=10),  # - 10
         timed("09:20", quantity=10), timed("09:21", SELL, quantity=15),  # - 40, and 5 short
@@ -541,14 +544,11 @@ def test_wins_losses_and_their_factor():
 
     statistics = make.run(orders, make.series(*prices)).statistics
 
-    assert (statistics.trades, statistics.wins, statistics.losses) == (5, 2, 3)
+    assert (statistics.fills, statistics.trades, statistics.wins, statistics.losses) == (9, 5, 2, 3)
     assert statistics.win_rate == Decimal("0.4")
     assert statistics.profit_factor == Decimal("2.73")  # 150 / 55
     assert statistics.realised == 95
-    assert statistics.turnover == sum(
-        order.request.total_quantity * price
-        for order, price in zip(orders, [100, 110, 105, 103, 104, 104, 100, 101], strict=True)
-    )
+    assert statistics.turnover == 20 * 100 + 10 * (110 + 105 + 103 + 104 + 104) + 15 * 100 + 5 * 101
 
 
 def test_a_run_in_figures():

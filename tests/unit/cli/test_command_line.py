@@ -60,6 +60,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[UpOptions]:
         ("up --port 65536", "--port"),
         ("up --feed-speed 0", "--feed-speed"),
         ("up --log-level LOUD", "--log-level"),
+        ("up --workers 2", "--workers goes with --cluster"),
+        ("up --seed 7", "--seed goes with --cluster"),
+        ("up --cluster --workers 0", "--workers"),
+        ("up --cluster --feed yesterday", "yesterday"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(

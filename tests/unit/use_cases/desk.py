@@ -71,7 +71,7 @@ class Desk:
         self.execute = ExecuteSlice(
             self.broker, self.clock, ExecuteSettings(executor="executor-1", lease_s=LEASE_S)
         )
-        self.cancel_executions = CancelExecutions(self.store, self.broker)
+        self.cancel_executions = CancelExecutions(self.store, self.broker, self.clock)
         self._to_cancel: list[None] = []
         self._record = RecordOutcomes(self.store, lambda: self._to_cancel.append(None))
         self.request_cancel = RequestCancel(self.store, self.queue)

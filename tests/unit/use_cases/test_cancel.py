@@ -1,15 +1,22 @@
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
-from pulse_domain.errors import NotCancellable, NotFound
+from pulse_domain.errors import NotCancellable, NotFound, StorageUnavailable
 from pulse_domain.orders import events as ev
-from pulse_domain.orders.ids import ClientId
+from pulse_domain.orders.ids import BrokerOrderId, ClientId
 from pulse_domain.orders.model import SplitConfig
 from pulse_domain.orders.status import ExecutionStatus, OrderState, Phase
 from pulse_domain.ports.broker import BrokerOrderStatus
+from pulse_domain.ports.order_store import Booked, Booking
 from pulse_domain.ports.work_queue import Job, JobKind
 from pulse_domain.testing.factories import CLIENT
-from pulse_domain.testing.scripted_broker import Accepts, Rejects, Unavailable, Unknown
+from pulse_domain.testing.memory_store import InMemoryOrderStore
+from pulse_domain.testing.scripted_broker import Accepts, Rejects, ScriptedBroker, Unavailable, Unknown
+from pulse_domain.traffic import CallCounts, CallKind, Granted, LaneView, Refused
 from pulse_domain.use_cases.cancel import CancelExecutions
+from pulse_domain.use_cases.count_calls import CountCalls
 from tests.unit.use_cases.desk import SETTLE_S, Desk
 
 FOUR = SplitConfig(num_splits=4, duration_minutes=30, randomize=False)
@@ -259,7 +266,7 @@ async def test_executions_without_an_answer_do_not_hold_live_ones_up(desk: Desk)
     await desk.send_due()
     for order_id in (silent, live):
         await desk.request_cancel(order_id, None, "operator")
-    cancel = CancelExecutions(desk.store, desk.broker, batch_size=1)
+    cancel = CancelExecutions(desk.store, desk.broker, desk.clock, batch_size=1)
 
     for _ in range(3):
         await cancel()
@@ -271,7 +278,156 @@ async def test_executions_without_an_answer_do_not_hold_live_ones_up(desk: Desk)
 async def test_many_executions_are_cancelled_in_passes(desk: Desk) -> None:
     order_id = await desk.order(split_config=FOUR)
     await desk.request_cancel(order_id, None, "desk-1")
-    cancel = CancelExecutions(desk.store, desk.broker, batch_size=3)
+    cancel = CancelExecutions(desk.store, desk.broker, desk.clock, batch_size=3)
 
     assert [await cancel() for _ in range(3)] == [3, 1, 0]
     assert (await desk.view(order_id)).summary.state is OrderState.CANCELLED
+
+
+# --- leave of the limiter
+
+
+class Doorman:
+    """A limiter that gives leave as it is told to, and keeps what comes back.
+
+    gives: how many calls each asking is let through with; zero is a refusal, and the last is repeated.
+    """
+
+    def __init__(self, desk: Desk, *gives: int, fresh_s: float = 60.0) -> None:
+        self.asked: list[tuple[CallKind, int]] = []
+        self.returned: list[str] = []
+        self._desk = desk
+        self._gives = list(gives)
+        self._fresh_s = fresh_s
+
+    async def acquire(self, kind: CallKind, *, count: int = 1, timeout_s: float) -> Granted | Refused:
+        self.asked.append((kind, count))
+        given = min(count, self._gives.pop(0) if len(self._gives) > 1 else self._gives[0])
+        if not given:
+            return Refused(wait_s=1.0)
+        tokens = tuple(f"{len(self.asked)}:{number}" for number in range(given))
+        return Granted(tokens=tokens, fresh_until=self._desk.clock.monotonic() + self._fresh_s)
+
+    async def give_back(self, tokens: Sequence[str]) -> None:
+        self.returned += tokens
+
+    async def peek(self) -> LaneView:
+        return LaneView(second=0, minute=0, day=0, waiting=0)
+
+    async def reseed(self, counts: CallCounts) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+async def live_orders(desk: Desk, count: int) -> None:
+    for number in range(count):
+        order_id = await desk.order(f"key-{number}")
+        await desk.send_due()
+        await desk.request_cancel(order_id, CLIENT, "desk-1")
+
+
+async def test_cancels_take_leave_for_all_that_is_left(desk: Desk) -> None:
+    await live_orders(desk, 4)
+    doorman = Doorman(desk, 1, 2, 9)
+
+    assert await CancelExecutions(desk.store, desk.broker, desk.clock, limiter=doorman)() == 4
+    assert doorman.asked == [(CallKind.CANCEL, 4), (CallKind.CANCEL, 3), (CallKind.CANCEL, 1)]
+    assert len(desk.broker.cancels) == 4
+
+
+async def test_cancels_without_leave_are_left_to_the_next_pass(desk: Desk) -> None:
+    await live_orders(desk, 3)
+    cancel = CancelExecutions(desk.store, desk.broker, desk.clock, limiter=Doorman(desk, 2, 0, 9))
+
+    assert (await cancel(), len(desk.broker.cancels)) == (2, 2)
+    await desk.reconcile()
+    assert (await cancel(), len(desk.broker.cancels)) == (1, 3)
+
+
+async def test_leave_that_went_stale_between_two_cancels_is_taken_anew(desk: Desk) -> None:
+    await live_orders(desk, 3)
+    desk.broker.on_cancel(Unknown(took=True, call_ended=True, hangs=True))
+    doorman = Doorman(desk, 9, fresh_s=1.0)
+    cancelling = asyncio.create_task(CancelExecutions(desk.store, desk.broker, desk.clock, limiter=doorman)())
+    await desk.pass_time(10)
+
+    assert await cancelling == 3
+    assert (len(doorman.asked), doorman.returned) == (2, ["1:1", "1:2"])
+
+
+async def test_leave_is_given_back_where_a_cancel_breaks_off(desk: Desk) -> None:
+    await live_orders(desk, 3)
+
+    class Breaks(ScriptedBroker):
+        async def cancel(self, broker_order_id: BrokerOrderId, *, timeout_s: float) -> None:
+            raise ZeroDivisionError
+
+    doorman = Doorman(desk, 9)
+    with pytest.raises(ZeroDivisionError):
+        await CancelExecutions(desk.store, Breaks(desk.clock), desk.clock, limiter=doorman)()
+
+    assert doorman.returned == ["1:1", "1:2"]
+
+
+async def test_nothing_to_cancel_asks_for_no_leave(desk: Desk) -> None:
+    doorman = Doorman(desk, 9)
+    await CancelExecutions(desk.store, desk.broker, desk.clock, limiter=doorman)()
+
+    assert doorman.asked == []
+
+
+# --- the record of calls
+
+
+async def test_every_cancel_is_on_record_whatever_came_of_it(desk: Desk) -> None:
+    await live_orders(desk, 3)
+    desk.broker.on_cancel(Rejects("NOT_NOW"), Unavailable(), Accepts())
+
+    await desk.cancel_executions()
+
+    cancels = [call for call in desk.store.calls if call.operation == "cancel"]
+    assert [call.error for call in cancels] == [
+        "NOT_NOW: NOT_NOW",
+        "REFUSED_CONNECTION: REFUSED_CONNECTION",
+        None,
+    ]
+    assert [call.request["broker_order_id"] for call in cancels] == desk.broker.cancels
+
+
+async def test_the_record_of_a_cancel_waits_for_a_store_that_is_away(desk: Desk) -> None:
+    class Store(InMemoryOrderStore):
+        away = False
+
+        async def book(self, bookings: Sequence[Booking]) -> list[Booked]:
+            if self.away and any(booking.call for booking in bookings):
+                raise StorageUnavailable
+            return await super().book(bookings)
+
+    desk = Desk(Store)
+    await live_orders(desk, 1)
+    Store.away = True
+    with pytest.raises(StorageUnavailable):
+        await desk.cancel_executions()
+    Store.away = False
+    await desk.reconcile()
+    await desk.cancel_executions()
+
+    assert [call.operation for call in desk.store.calls] == ["place", "cancel"]
+    assert len(desk.broker.cancels) == 1
+
+
+async def test_calls_are_counted_by_minute_and_by_day_in_india(desk: Desk) -> None:
+    count = CountCalls(desk.store, desk.clock)
+    await live_orders(desk, 2)
+    first = await count()
+    await desk.pass_time(61)
+    await live_orders(desk, 1)
+    later = await count()
+    # It is half past nine in the morning there.
+    await desk.pass_time(14.5 * 3600)
+
+    assert first == CallCounts(last_minute=2, day=2)
+    assert later.day == first.day + later.last_minute
+    assert await count() == CallCounts()

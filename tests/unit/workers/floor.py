@@ -154,7 +154,7 @@ class Floor:
         self.store = store(self.clock)
         self.broker = SlowBroker(self.clock)
         self.ids = SequentialIds()
-        self.cancel = CancelExecutions(self.store, self.broker)
+        self.cancel = CancelExecutions(self.store, self.broker, self.clock)
         self.cancels_due = 0
         self.record = RecordOutcomes(self.store, self._cancel_due)
         self.facts = BookFacts(self.store, self.broker, TAG_PREFIX)

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from pulse_background.settings import Settings, SettingsError, read_settings
+from pulse_background.settings import Settings, SettingsError, pace_limits, read_settings
+from pulse_domain.splitting import PaceLimits
 
 NEEDED = {"DATABASE_URL": "postgresql://pulse:planted@localhost/pulse"}
 DEFAULTS: dict[str, Any] = {
@@ -22,6 +23,16 @@ DEFAULTS: dict[str, Any] = {
     "slice_grace_seconds": 60.0,
     "broker_call_timeout_seconds": 10.0,
     "broker_calls_max": 50,
+    "broker_account": "default",
+    "broker_orders_per_second": None,
+    "broker_orders_per_minute": None,
+    "broker_orders_per_day": None,
+    "broker_cancel_reserve": 0.05,
+    "broker_rate_margin_seconds": 0.1,
+    "breaker_failures": 5,
+    "breaker_window_seconds": 60.0,
+    "breaker_pause_seconds": 5.0,
+    "breaker_pause_max_seconds": 60.0,
     "unknown_settle_seconds": 120.0,
     "unknown_give_up_seconds": 1800.0,
     "database_pool_size": 10,
@@ -48,6 +59,16 @@ GOOD: dict[str, tuple[str, Any]] = {
     "SLICE_GRACE_SECONDS": ("0", 0.0),
     "BROKER_CALL_TIMEOUT_SECONDS": ("7.5", 7.5),
     "BROKER_CALLS_MAX": ("8", 8),
+    "BROKER_ACCOUNT": ("AB-12.c_d", "AB-12.c_d"),
+    "BROKER_ORDERS_PER_SECOND": ("9", 9),
+    "BROKER_ORDERS_PER_MINUTE": ("200", 200),
+    "BROKER_ORDERS_PER_DAY": ("3000", 3000),
+    "BROKER_CANCEL_RESERVE": ("0", 0.0),
+    "BROKER_RATE_MARGIN_SECONDS": ("0.25", 0.25),
+    "BREAKER_FAILURES": ("3", 3),
+    "BREAKER_WINDOW_SECONDS": ("30", 30.0),
+    "BREAKER_PAUSE_SECONDS": ("2.5", 2.5),
+    "BREAKER_PAUSE_MAX_SECONDS": ("120", 120.0),
     "UNKNOWN_SETTLE_SECONDS": ("90", 90.0),
     "UNKNOWN_GIVE_UP_SECONDS": ("600", 600.0),
     "DATABASE_POOL_SIZE": ("20", 20),
@@ -56,7 +77,16 @@ GOOD: dict[str, tuple[str, Any]] = {
     "LOG_LEVEL": ("debug", "DEBUG"),
     "GRACEFUL_SHUTDOWN_SECONDS": ("30", 30.0),
 }
-WHOLE = ("BATCH_SIZE", "ORDER_SPLIT_ATTEMPTS_MAX", "BROKER_CALLS_MAX", "DATABASE_POOL_SIZE")
+WHOLE = (
+    "BATCH_SIZE",
+    "ORDER_SPLIT_ATTEMPTS_MAX",
+    "BROKER_CALLS_MAX",
+    "BROKER_ORDERS_PER_SECOND",
+    "BROKER_ORDERS_PER_MINUTE",
+    "BROKER_ORDERS_PER_DAY",
+    "BREAKER_FAILURES",
+    "DATABASE_POOL_SIZE",
+)
 FRACTIONAL = (
     "FEED_SPEED",
     "ORDER_SPLITTER_POLL_INTERVAL_SECONDS",
@@ -66,6 +96,10 @@ FRACTIONAL = (
     "ORDER_SPLIT_TIMEOUT_MINUTES",
     "SLICE_EXECUTION_TIMEOUT_MINUTES",
     "BROKER_CALL_TIMEOUT_SECONDS",
+    "BROKER_RATE_MARGIN_SECONDS",
+    "BREAKER_WINDOW_SECONDS",
+    "BREAKER_PAUSE_SECONDS",
+    "BREAKER_PAUSE_MAX_SECONDS",
     "UNKNOWN_SETTLE_SECONDS",
     "UNKNOWN_GIVE_UP_SECONDS",
     "GRACEFUL_SHUTDOWN_SECONDS",
@@ -81,6 +115,12 @@ BAD = [
     ("TAG_PREFIX", "PUL"),
     ("TAG_PREFIX", "P-"),
     ("TAG_PREFIX", "éé"),
+    ("BROKER_ACCOUNT", "planted {}"),
+    ("BROKER_ACCOUNT", "planted" * 10),
+    ("BROKER_CANCEL_RESERVE", "-0.1"),
+    ("BROKER_CANCEL_RESERVE", "1"),
+    ("BROKER_CANCEL_RESERVE", "nan"),
+    ("BROKER_CANCEL_RESERVE", "planted"),
     ("SLICE_GRACE_SECONDS", "-1"),
     ("SLICE_GRACE_SECONDS", "planted"),
     ("SLICE_GRACE_SECONDS", "nan"),
@@ -106,6 +146,8 @@ def problem(environ: dict[str, str]) -> str:
 def test_every_variable_is_tried_here() -> None:
     fields = set(Settings.__struct_fields__)
 
+    # What concerns one broker only is read by its adapter, and tried in the tests of that.
+    fields -= {"kotak", "zerodha"}
     assert set(DEFAULTS) | {"database_url"} == fields
     assert {name.lower() for name in GOOD} == fields
     assert {name.lower() for name, _ in BAD} == fields - {"market_feed", "metrics_host"}
@@ -148,6 +190,61 @@ def test_the_lease_is_measured_against_the_calls_own_deadline() -> None:
     given = {"SLICE_EXECUTION_TIMEOUT_MINUTES": "0.05", "BROKER_CALL_TIMEOUT_SECONDS": "1.5"}
 
     assert read_settings(NEEDED | given).broker_call_timeout_seconds == 1.5
+
+
+ZERODHA = {
+    "BROKER_TYPE": "zerodha",
+    "ZERODHA_API_KEY": "planted-key",
+    "ZERODHA_API_SECRET": "planted-secret",
+    "BROKER_SESSION_SECRETS": "planted-session-secret-of-32-characters",
+}
+
+
+def test_a_real_broker_brings_its_own_settings() -> None:
+    settings = read_settings(NEEDED | ZERODHA)
+
+    assert settings.zerodha is not None
+    assert settings.zerodha.api_key == "planted-key"
+    assert "planted" not in f"{settings!r} {settings} {[settings]}"
+
+
+KOTAK = {
+    "BROKER_TYPE": "kotak",
+    "KOTAK_ACCESS_TOKEN": "planted-token",
+    "BROKER_SESSION_SECRETS": "planted-session-secret-of-32-characters",
+}
+
+
+def test_so_does_the_other() -> None:
+    settings = read_settings(NEEDED | KOTAK)
+
+    assert settings.kotak is not None
+    assert settings.zerodha is None
+    assert settings.kotak.access_token == "planted-token"
+    assert "planted" not in f"{settings!r} {settings} {[settings]}"
+    assert problem(NEEDED | {"BROKER_TYPE": "kotak"}) == "BROKER_SESSION_SECRETS is not set"
+
+
+@pytest.mark.parametrize("name", sorted(ZERODHA.keys() - {"BROKER_TYPE"}))
+def test_what_a_real_broker_needs_is_named(name: str) -> None:
+    given = {key: value for key, value in ZERODHA.items() if key != name}
+
+    assert problem(NEEDED | given) == f"{name} is not set"
+
+
+def test_settings_of_a_broker_that_is_not_used_are_not_looked_at() -> None:
+    assert read_settings(NEEDED | {"ZERODHA_POOL_SIZE": "planted"}).zerodha is None
+
+
+def test_the_virtual_exchange_has_no_limits_unless_they_are_set() -> None:
+    assert pace_limits(read_settings(NEEDED)) is None
+    assert pace_limits(read_settings(NEEDED | {"BROKER_ORDERS_PER_SECOND": "3"})) == PaceLimits(per_second=3)
+
+
+def test_a_real_broker_has_limits_always() -> None:
+    assert pace_limits(read_settings(NEEDED | ZERODHA)) == PaceLimits(
+        per_second=8, per_minute=400, per_day=5000
+    )
 
 
 def test_what_is_not_ours_is_left_alone() -> None:

@@ -24,6 +24,7 @@ class Executor(SliceExecutor):
     """The executor on a floor, its wake-up, and how late it was with each execution."""
 
     def __init__(self, floor: Floor, *, calls_max: int = 50) -> None:
+        self.open = True
         self.wakeup = Wakeup(floor.clock)
         self.late_s: list[float] = []
         execute = ExecuteSettings(executor="executor-1", call_timeout_s=CALL_S, lease_s=LEASE_S)
@@ -35,7 +36,11 @@ class Executor(SliceExecutor):
             self.wakeup,
             ExecutorSettings(poll_s=POLL_S, calls_max=calls_max, execute=execute),
             self.late_s.append,
+            self._look,
         )
+
+    async def _look(self) -> bool:
+        return self.open
 
 
 @pytest.fixture
@@ -69,6 +74,22 @@ async def test_it_sleeps_to_the_due_instant(floor: Floor, executor: Executor) ->
 
     assert before == 0
     assert executor.late_s == [0.0, 0.0, 0.0]
+
+
+async def test_while_the_broker_is_shut_nothing_is_claimed_and_later_it_goes_on(
+    floor: Floor, executor: Executor
+) -> None:
+    order_id = await floor.order(10, 10)
+    executor.open = False
+
+    async with running(executor.run()):
+        await floor.clock.advance(30)
+        meanwhile = (await floor.phases(order_id), floor.store.asked["claim_executions"])
+        executor.open = True
+        await floor.clock.advance(POLL_S)
+
+        assert meanwhile == ([PLANNED] * 2, 0)
+        assert await floor.phases(order_id) == [LIVE] * 2
 
 
 async def test_nothing_is_sent_before_its_instant_however_often_it_is_woken(

@@ -65,7 +65,8 @@ _MEANINGS = {
     409: "DUPLICATE_ORDER_UNIQUE_KEY, NOT_CANCELLABLE: it contradicts what is stored",
     413: "PAYLOAD_TOO_LARGE: the body is above 64 KiB",
     415: "UNSUPPORTED_MEDIA_TYPE: the body is not application/json",
-    422: "LIMITS_EXCEEDED, TRADING_HALTED, and the INVALID codes where a rule of the market is broken",
+    422: "MARKET_CLOSED, LIMITS_EXCEEDED, TRADING_HALTED, and the INVALID codes where a rule of the market or "
+    "of the broker is broken",
     500: "INTERNAL_ERROR: a fault of ours; the log has the request id",
     503: "UPSTREAM_UNAVAILABLE, DATABASE_ERROR: send the same request again",
 }

@@ -12,9 +12,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 import gapi.app
 import gapi.settings
@@ -22,6 +22,7 @@ import pulse_api.app
 import pulse_api.bootstrap
 import pulse_api.settings
 import pulse_background.settings
+from pulse.banner import demo_hooks
 from pulse.state import Secrets
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded import EmbeddedPostgres
@@ -33,6 +34,7 @@ from pulse_adapters.queue.memory import InProcessQueue
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
 from pulse_background.background import Background, BackgroundPorts
 from pulse_background.scheduler import SoleProcess
+from pulse_background.traffic import create_limiter
 from pulse_background.virtual import open_market
 from pulse_domain.ports.work_queue import JobKind
 from service_kit.server import InnerServer, config
@@ -41,8 +43,6 @@ log = structlog.get_logger(__name__)
 
 Asgi = Callable[[Any, Any, Any], Any]
 
-# What an alert without a split of its own becomes: small enough to be watched.
-DEMO_SPLIT = {"num_splits": 6, "duration_minutes": 1}
 # How long a stop waits for answers that are under way.
 STREAMS_S = 2
 _PULSE = "/pulse"
@@ -82,6 +82,10 @@ async def open_all(
         watching = await create_pool(dsn, size=pulse_api.bootstrap.WATCHING_CONNECTIONS)
         stack.push_async_callback(watching.close)
         store, ids, queue = PostgresOrderStore(Database(pool)), RandomIds(clock), InProcessQueue()
+        executor_id = ids.executor_id()
+        # There is one process, so no Redis is needed to count for it.
+        limiter = create_limiter(replace(workers, redis_url=None), store, clock, executor_id)
+        stack.push_async_callback(limiter.close)
 
         background = Background(
             BackgroundPorts(
@@ -89,7 +93,8 @@ async def open_all(
                 broker=market.exchange,
                 clock=clock,
                 leadership=SoleProcess(),
-                executor_id=ids.executor_id(),
+                executor_id=executor_id,
+                limiter=limiter,
             ),
             workers,
         )
@@ -118,21 +123,21 @@ async def open_all(
 def _background_settings(
     environ: Mapping[str, str], feed: str, feed_speed: float
 ) -> pulse_background.settings.Settings:
-    return pulse_background.settings.read_settings(
+    settings = pulse_background.settings.read_settings(
         {**environ, "MARKET_FEED": feed, "FEED_SPEED": str(feed_speed)}
     )
+    if settings.zerodha is not None:
+        # Somebody would think that real orders are placed.
+        raise pulse_background.settings.SettingsError(
+            "BROKER_TYPE must be virtual for pulse up; pulse_background trades at a real broker"
+        )
+    return settings
 
 
 def _gateway_settings(environ: Mapping[str, str], secrets: Secrets, address: Path) -> gapi.settings.Settings:
-    hook = {
-        "name": "demo",
-        "client_id": "demo",
-        "secret": secrets.webhook_secret,
-        "default_split": DEMO_SPLIT,
-    }
     return gapi.settings.Settings.from_environ(
         {
-            "GAPI_WEBHOOK_HOOKS": msgspec.json.encode([hook]).decode(),
+            "GAPI_WEBHOOK_HOOKS": demo_hooks(secrets),
             **environ,
             "PULSE_URL": f"unix:{address}",
             "GAPI_JWT_SECRETS": secrets.jwt_secret,

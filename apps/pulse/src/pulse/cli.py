@@ -16,9 +16,9 @@ import msgspec
 import typer
 from typer.main import get_command
 
-from pulse import backtest, orders, output, split
+from pulse import backtest, broker, instruments, orders, output, simulate, split
 from pulse.errors import BadInput, CommandError
-from pulse.options import UpOptions
+from pulse.options import ClusterOptions, UpOptions
 from pulse.state import load_secrets, state_folder
 from pulse.tokens import DEFAULT_CLIENT, DEFAULT_SCOPE, HOURS_MAX, make_token
 from pulse_adapters.clock import SystemClock
@@ -41,8 +41,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(orders.app, name="order")
-app.add_typer(backtest.app, name="backtest")
 app.command("split")(split.split)
+app.add_typer(backtest.app, name="backtest")
+app.add_typer(instruments.app, name="instruments")
+app.add_typer(broker.app, name="broker")
+app.add_typer(simulate.app, name="simulate")
 
 
 @app.callback(invoke_without_command=True)
@@ -58,6 +61,16 @@ def order(context: typer.Context) -> None:
 
 @backtest.app.callback(invoke_without_command=True)
 def backtests(context: typer.Context) -> None:
+    _help_without_command(context)
+
+
+@instruments.app.callback(invoke_without_command=True)
+def instrument(context: typer.Context) -> None:
+    _help_without_command(context)
+
+
+@broker.app.callback(invoke_without_command=True)
+def brokers(context: typer.Context) -> None:
     _help_without_command(context)
 
 
@@ -95,26 +108,60 @@ def up(
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     state_dir: Annotated[
         Path | None,
-        typer.Option(help="PULSE_STATE_DIR where not given, else the place the system has for it."),
+        typer.Option(
+            "--state-dir",
+            "--state",
+            help="PULSE_STATE_DIR where not given, else the place the system has for it.",
+        ),
     ] = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR or CRITICAL.")] = "WARNING",
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="As processes under a supervisor, the exchange one of them.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=32, help="With --cluster: how many worker processes; else 2.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --cluster: of the exchange's delays; else one is drawn.")
+    ] = None,
 ) -> int:
     """Run the whole system in one process: gateway, order API, workers, Postgres and a virtual exchange."""
     if not 0 < feed_speed < float("inf"):
         raise BadInput("--feed-speed must be above 0")
     if log_level.upper() not in _LOG_LEVELS:
         raise BadInput(f"--log-level must be one of {', '.join(_LOG_LEVELS)}")
+    folder = state_folder(os.environ) if state_dir is None else state_dir.absolute()
+    if cluster:
+        return _up_as_cluster(
+            ClusterOptions(
+                feed=feed,
+                feed_speed=feed_speed,
+                port=port,
+                host=host,
+                state_dir=folder,
+                log_level=log_level.upper(),
+                workers=2 if workers is None else workers,
+                seed=seed,
+            )
+        )
+    for name, value in (("--workers", workers), ("--seed", seed)):
+        if value is not None:
+            raise BadInput(f"{name} goes with --cluster only")
     options = UpOptions(
-        feed=feed,
-        feed_speed=feed_speed,
-        port=port,
-        host=host,
-        state_dir=state_folder(os.environ) if state_dir is None else state_dir.absolute(),
-        log_level=log_level.upper(),
+        feed=feed, feed_speed=feed_speed, port=port, host=host, state_dir=folder, log_level=log_level.upper()
     )
     from pulse.up import up as run
 
     return run(options)
+
+
+def _up_as_cluster(options: ClusterOptions) -> int:
+    try:
+        from pulse.cluster import run_cluster
+    except ModuleNotFoundError as error:
+        raise BadInput(f'{error.name} is not installed: pip install "pulse-adapters[zerodha]"') from error
+
+    return run_cluster(options, os.environ)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,6 +26,23 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     log_level: str = "WARNING"
 
 
+class ClusterOptions(Struct, frozen=True, kw_only=True):
+    """The options of `pulse up --cluster`, checked; those of the same name mean the same as in `UpOptions`.
+
+    workers: how many processes of them.
+    seed: of the exchange's delays; one is drawn and shown where there is none.
+    """
+
+    feed: str = "synthetic"
+    feed_speed: float = 1.0
+    port: int = 8000
+    host: str = "127.0.0.1"
+    state_dir: Path
+    log_level: str = "WARNING"
+    workers: int = 2
+    seed: int | None = None
+
+
 class DataFile(Struct, frozen=True, kw_only=True):
     """A file of prices; the text of its instrument where it was named with the file."""
 

@@ -110,7 +110,7 @@ def load_secrets(folder: Path) -> Secrets | None:
 def write_endpoint(folder: Path, base_url: str) -> None:
     """Tell the command line where the all-in-one listens. Raises: StateError."""
     try:
-        _replace(folder / _ENDPOINT, msgspec.json.encode(Endpoint(base_url=base_url)), 0o644)
+        replace_file(folder / _ENDPOINT, msgspec.json.encode(Endpoint(base_url=base_url)), 0o644)
     except OSError as error:
         raise StateError(f"cannot write {folder / _ENDPOINT}: {error.strerror}") from None
 
@@ -173,7 +173,8 @@ def _write_once(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _replace(path: Path, content: bytes, mode: int) -> None:
+def replace_file(path: Path, content: bytes, mode: int) -> None:
+    """Give `path` new content; nobody ever sees a part of it. Raises: OSError."""
     draft = _draft(path, content, mode)
     try:
         draft.replace(path)

@@ -2,24 +2,20 @@
 
 import asyncio
 import os
-import shlex
 import signal
 import socket
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 
-import msgspec
 import uvloop
 
 import gapi.settings
 import pulse_api.settings
 import pulse_background.settings
 from pulse.all_in_one import STREAMS_S, AllInOne, open_all
+from pulse.banner import first_order, webhook_lines
 from pulse.options import UpOptions
 from pulse.state import Secrets, load_or_create_secrets, reachable_url, remove_endpoint, write_endpoint
-from pulse.tokens import DEFAULT_CLIENT, DEFAULT_SCOPE, make_token
-from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded import EmbeddedServerError
 from pulse_domain.errors import PulseError
 from service_kit import configure
@@ -36,8 +32,6 @@ _MENDABLE = (
     PulseError,
     OSError,
 )
-
-_TOKEN_LIFE = timedelta(hours=12)
 
 
 def up(options: UpOptions) -> int:
@@ -95,50 +89,13 @@ async def _run(everything: AllInOne, listener: socket.socket, started: Callable[
 
 
 def _print_banner(url: str, secrets: Secrets, options: UpOptions) -> None:
-    token = make_token(
-        secrets.jwt_secret,
-        client=DEFAULT_CLIENT,
-        scope=f"{DEFAULT_SCOPE} admin",
-        expires_at=SystemClock().now() + _TOKEN_LIFE,
-    )
-    order = {
-        "order_unique_key": "hello-1",
-        "instrument": "NSE:TCS",
-        "side": "BUY",
-        "total_quantity": 120,
-        "split_config": {"num_splits": 6, "duration_minutes": 1},
-    }
-    curl = [
-        "curl", "-sS", f"{url}/api/orders",
-        "-H", f"Authorization: Bearer {token}",
-        "-H", "Content-Type: application/json",
-        "-d", msgspec.json.encode(order).decode(),
-    ]  # fmt: skip
     print(
         f"""Pulse is up, prices from {options.feed}. Ctrl-C ends it.
 
   gateway    {url}/api      docs {url}/docs
   order API  {url}/pulse    (from this machine only)
-{_webhook_lines(url, secrets)}
+{webhook_lines(url, secrets, has_own_hooks=bool(os.environ.get("GAPI_WEBHOOK_HOOKS")))}
 
-  token of client {DEFAULT_CLIENT}, for 12 hours
-  {token}
-
-Place an order of 6 slices in 1 minute:
-
-  {shlex.join(curl)}
-
-and watch it:
-
-  .venv/bin/pulse order list
-  .venv/bin/pulse order watch ORDER_ID
-""",
+{first_order(url, secrets)}""",
         flush=True,
     )
-
-
-def _webhook_lines(url: str, secrets: Secrets) -> str:
-    if os.environ.get("GAPI_WEBHOOK_HOOKS"):
-        return "  webhook    those of GAPI_WEBHOOK_HOOKS"
-    return f"""  webhook    {url}/api/webhooks/tradingview/{secrets.webhook_secret}
-             an alert without a split becomes 6 slices in 1 minute"""

@@ -37,7 +37,7 @@ def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = ope
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with ports(settings, metrics) as opened:
-            app.state.services = services(opened, limits_of(settings))
+            app.state.services = services(opened, limits_of(settings), settings.market)
             yield
 
     def provide_services(state: State) -> Services:

@@ -1,6 +1,6 @@
 """What the service is made of, put together by plain calls."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from msgspec import Struct
@@ -8,6 +8,8 @@ from prometheus_client import Counter
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.ids import RandomIds
+from pulse_adapters.instruments.calendar import DatedCalendar
+from pulse_adapters.postgres.instrument_master import PostgresInstrumentMaster
 from pulse_adapters.postgres.pool import Database, create_pool
 from pulse_adapters.postgres.store import PostgresOrderStore
 from pulse_adapters.queue.dramatiq import DramatiqQueue
@@ -15,7 +17,9 @@ from pulse_adapters.queue.memory import InProcessQueue
 from pulse_adapters.queue.redis_broker import redis_broker
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
 from pulse_api.journal_feed import JournalFeed
+from pulse_api.market import VIRTUAL, MarketSettings
 from pulse_api.settings import Settings
+from pulse_domain.instruments import Instrument
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.ids import Ids
 from pulse_domain.ports.instrument_master import InstrumentMaster
@@ -25,6 +29,7 @@ from pulse_domain.splitting import PaceLimits
 from pulse_domain.use_cases.accept import AcceptOrder
 from pulse_domain.use_cases.cancel import RequestCancel
 from pulse_domain.use_cases.halt import HaltTrading, ResumeTrading
+from pulse_domain.use_cases.market_gate import MarketGate
 from pulse_domain.use_cases.preview import PreviewOrder
 from pulse_domain.use_cases.read import ReadOrders
 from service_kit import Metrics
@@ -35,7 +40,8 @@ WATCHING_CONNECTIONS = 4
 
 class Ports(Struct, frozen=True, kw_only=True):
     """watched: the store that event streams read, on connections of its own, so that many watchers cannot hold
-    up an acceptance or a halt."""
+    up an acceptance or a halt.
+    closing_auction: whether a share takes part in it, where somebody knows."""
 
     store: OrderStore
     watched: OrderStore
@@ -43,6 +49,7 @@ class Ports(Struct, frozen=True, kw_only=True):
     master: InstrumentMaster
     clock: Clock
     ids: Ids
+    closing_auction: Callable[[Instrument], Awaitable[bool | None]] | None = None
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -56,11 +63,12 @@ class Services(Struct, frozen=True, kw_only=True):
     store: OrderStore
 
 
-def services(ports: Ports, limits: PaceLimits) -> Services:
+def services(ports: Ports, limits: PaceLimits, market: MarketSettings) -> Services:
     store, clock = ports.store, ports.clock
+    gate = MarketGate(market.rules, DatedCalendar(market.calendar, ports.closing_auction))
     return Services(
-        accept=AcceptOrder(store, ports.master, ports.queue, clock, ports.ids, limits),
-        preview=PreviewOrder(ports.master, clock, ports.ids, limits),
+        accept=AcceptOrder(store, ports.master, ports.queue, clock, ports.ids, limits, gate),
+        preview=PreviewOrder(ports.master, clock, ports.ids, limits, gate),
         read=ReadOrders(store),
         cancel=RequestCancel(store, ports.queue),
         halt=HaltTrading(store, clock),
@@ -80,7 +88,10 @@ def limits_of(settings: Settings) -> PaceLimits:
 
 @asynccontextmanager
 async def open_ports(settings: Settings, metrics: Metrics) -> AsyncIterator[Ports]:
-    """The real ports; without REDIS_URL hints go nowhere and the workers find the orders by polling."""
+    """The real ports; without REDIS_URL hints go nowhere and the workers find the orders by polling.
+
+    A real broker's instruments are those that `pulse instruments sync` has stored.
+    """
     clock = SystemClock()
     pool = await create_pool(settings.database_url, size=settings.database_pool_size)
     watching = await create_pool(settings.database_url, size=WATCHING_CONNECTIONS)
@@ -90,14 +101,20 @@ async def open_ports(settings: Settings, metrics: Metrics) -> AsyncIterator[Port
             "work_hints_dropped", "Hints to the workers that the queue did not take.", registry=metrics.registry
         )
         queue = DramatiqQueue(redis_broker(settings.redis_url, CarryIds()), on_drop=dropped.inc)
+    listed = None
+    if settings.market.broker != VIRTUAL:
+        listed = PostgresInstrumentMaster(
+            Database(pool), clock, settings.market.broker, reading=settings.market.freeze_reading
+        )
     try:
         yield Ports(
             store=PostgresOrderStore(Database(pool)),
             watched=PostgresOrderStore(Database(watching)),
             queue=queue,
-            master=VirtualInstrumentMaster(),
+            master=listed or VirtualInstrumentMaster(),
             clock=clock,
             ids=RandomIds(clock),
+            closing_auction=listed.closing_auction if listed else None,
         )
     finally:
         await queue.close()

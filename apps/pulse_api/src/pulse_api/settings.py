@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from pulse_adapters.postgres.pool import check_dsn
+from pulse_api.market import MarketSettings, read_market
 
 
 class SettingsError(Exception):
@@ -25,6 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     orders_per_second: int = 8
     orders_per_minute: int = 400
     orders_per_day: int = 5000
+    market: MarketSettings
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port})"
@@ -69,6 +70,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("PULSE_SERVICE_TOKEN must have at least 16 characters")
     if not values.get("redis_url", "redis://").startswith(("redis://", "rediss://")):
         raise SettingsError("REDIS_URL must begin with redis://")
+    try:
+        values["market"] = read_market(environ)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     settings = _convert(values)
     for name, low, high in (
         ("PULSE_API_PORT", 0, 65535),
@@ -93,4 +98,4 @@ def _convert(values: dict[str, Any]) -> Settings:
                 values[field] = int(values[field])
             except ValueError:
                 raise SettingsError(f"{name} must be a whole number") from None
-    return msgspec.convert(values, Settings)
+    return Settings(**values)

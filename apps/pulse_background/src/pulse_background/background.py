@@ -1,27 +1,34 @@
 """The loops of one process, put together by plain calls, and their life."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from random import Random
 
 import structlog
 from msgspec import Struct
 
+from pulse_adapters.limits.guarded_broker import GuardedBroker
 from pulse_background.scheduler import Leadership, Scheduler
 from pulse_background.settings import Settings
 from pulse_background.wakeup import Wakeup
+from pulse_background.workers.broker_probe import BrokerProbe
 from pulse_background.workers.broker_sync import BrokerSync
+from pulse_background.workers.limiter_watch import LimiterWatch
 from pulse_background.workers.order_canceller import OrderCanceller
 from pulse_background.workers.order_splitter import OrderSplitter, log_outcome
 from pulse_background.workers.outcome_recorder import OutcomeRecorder
-from pulse_background.workers.slice_executor import ExecutorSettings, SliceExecutor
+from pulse_background.workers.slice_executor import ExecutorSettings, SliceExecutor, always_open
 from pulse_background.workers.timeout_monitor import TimeoutMonitor
 from pulse_domain.ports.broker import Broker
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.order_store import OrderStore
+from pulse_domain.ports.rate_limiter import RateLimiter
 from pulse_domain.ports.work_queue import JobKind
+from pulse_domain.traffic import BreakerSettings, BreakerState, Unlimited
 from pulse_domain.use_cases.book_facts import BookFacts
 from pulse_domain.use_cases.cancel import CancelExecutions
 from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
+from pulse_domain.use_cases.guard import BrokerGuard
 from pulse_domain.use_cases.monitor import MonitorTimeouts
 from pulse_domain.use_cases.reconcile import Reconcile, ReconcileSettings
 from pulse_domain.use_cases.record_outcome import RecordOutcomes
@@ -47,16 +54,38 @@ class BackgroundPorts(Struct, frozen=True, kw_only=True):
     # The name of this process in claims, never used again.
     executor_id: str
     on_sent: Callable[[float], None] = lambda late_s: None
+    # Whether the broker takes anything at all: without a session it does not.
+    is_open: Callable[[], Awaitable[bool]] = always_open
+    limiter: RateLimiter = Unlimited()
+    on_breaker: Callable[[BreakerState], object] = lambda state: None
 
 
 class Background:
     """Splitter and executor run in every process; monitor and broker sync in the leader's."""
 
     def __init__(self, ports: BackgroundPorts, settings: Settings) -> None:
-        store, broker, clock = ports.store, ports.broker, ports.clock
+        store, clock = ports.store, ports.clock
+        self._on_breaker = ports.on_breaker
+        self._due, self._probe_due = Wakeup(clock), Wakeup(clock)
+        guard = BrokerGuard(
+            clock,
+            Random(ports.executor_id),  # noqa: S311  # every process its own pauses
+            BreakerSettings(
+                failures=settings.breaker_failures,
+                window_s=settings.breaker_window_seconds,
+                pause_s=settings.breaker_pause_seconds,
+                pause_max_s=settings.breaker_pause_max_seconds,
+            ),
+            self._breaker_changed,
+        )
+        broker = GuardedBroker(ports.broker, guard)
+
+        async def can_place() -> bool:
+            return guard.lets_place and await ports.is_open()
+
         self._graceful_s = settings.graceful_shutdown_seconds
         call_timeout_s = settings.broker_call_timeout_seconds
-        cancel = CancelExecutions(store, broker, call_timeout_s=call_timeout_s)
+        cancel = CancelExecutions(store, broker, clock, call_timeout_s=call_timeout_s, limiter=ports.limiter)
         self._wakeups = {
             JobKind.SPLIT_ORDER: Wakeup(clock),
             JobKind.CANCEL_ORDER: Wakeup(clock),
@@ -64,7 +93,7 @@ class Background:
         }
         wake_canceller = self._wakeups[JobKind.CANCEL_ORDER].call
         facts = BookFacts(store, broker, settings.tag_prefix, wake_canceller)
-        due = Wakeup(clock)
+        due = self._due
         self._splitter = OrderSplitter(
             SplitOrders(
                 store,
@@ -100,7 +129,11 @@ class Background:
                 execute=execute,
             ),
             ports.on_sent,
+            can_place,
+            ports.limiter,
         )
+        self._limiter_watch = LimiterWatch(ports.limiter, clock)
+        self._probe = BrokerProbe(guard, broker, self._probe_due)
         self._sync = BrokerSync(
             broker,
             facts,
@@ -133,6 +166,15 @@ class Background:
         """Take a hint; call it on the event loop's thread."""
         self._wakeups[kind].call()
 
+    def _breaker_changed(self, state: BreakerState) -> None:
+        if state is BreakerState.OPEN:
+            log.error("the broker does not answer; placements are held back")
+        elif state is BreakerState.CLOSED:
+            log.warning("the broker answers again; placements go on")
+        self._on_breaker(state)
+        self._due.call()
+        self._probe_due.call()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then finish what is in the air and return.
 
@@ -150,6 +192,8 @@ class Background:
             helpers = [
                 group.create_task(self._scheduler.run(), name="scheduler"),
                 group.create_task(self._canceller.run(), name="order-canceller"),
+                group.create_task(self._probe.run(), name="broker-probe"),
+                group.create_task(self._limiter_watch.run(), name="limiter-watch"),
             ]
             splitter = group.create_task(self._splitter.run(), name="order-splitter")
             executor = group.create_task(self._execute(stop), name="slice-executor")

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from pulse_adapters.kotak.settings import KotakSettings, KotakSettingsError, read_kotak_settings
 from pulse_adapters.postgres.pool import check_dsn
+from pulse_adapters.zerodha.settings import ZerodhaSettings, ZerodhaSettingsError, read_zerodha_settings
+from pulse_domain.splitting import PaceLimits
 
 
 class SettingsError(Exception):
@@ -14,7 +18,10 @@ class SettingsError(Exception):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Names and defaults are those of doc/guides/config.md."""
+    """Names and defaults are those of doc/guides/config.md.
+
+    kotak, zerodha: what that broker's adapter is told, where it is the broker.
+    """
 
     database_url: str
     redis_url: str | None = None
@@ -33,6 +40,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     slice_grace_seconds: float = 60.0
     broker_call_timeout_seconds: float = 10.0
     broker_calls_max: int = 50
+    broker_account: str = "default"
+    broker_orders_per_second: int | None = None
+    broker_orders_per_minute: int | None = None
+    broker_orders_per_day: int | None = None
+    broker_cancel_reserve: float = 0.05
+    broker_rate_margin_seconds: float = 0.1
+    breaker_failures: int = 5
+    breaker_window_seconds: float = 60.0
+    breaker_pause_seconds: float = 5.0
+    breaker_pause_max_seconds: float = 60.0
     unknown_settle_seconds: float = 120.0
     unknown_give_up_seconds: float = 1800.0
     database_pool_size: int = 10
@@ -40,6 +57,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_host: str = "127.0.0.1"
     log_level: str = "INFO"
     graceful_shutdown_seconds: float = 15.0
+    kotak: KotakSettings | None = None
+    zerodha: ZerodhaSettings | None = None
 
     def __repr__(self) -> str:
         return f"Settings(broker_type={self.broker_type!r}, market_feed={self.market_feed!r})"
@@ -48,11 +67,26 @@ class Settings(Struct, frozen=True, kw_only=True):
         return []  # a Struct of its own would show every field
 
 
+# Read by their adapters.
+_BROKERS = ("kotak", "zerodha")
 _POSITIVE = {
     name
     for name, kind in Settings.__annotations__.items()
-    if kind in (int, float, int | None) and name != "slice_grace_seconds"
+    if kind in (int, float, int | None) and name not in ("slice_grace_seconds", "broker_cancel_reserve")
 }
+
+
+def pace_limits(settings: Settings) -> PaceLimits | None:
+    """What the broker takes; None for the virtual exchange, which takes everything unless told otherwise."""
+    given = {
+        "per_second": settings.broker_orders_per_second,
+        "per_minute": settings.broker_orders_per_minute,
+        "per_day": settings.broker_orders_per_day,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if settings.broker_type in ("virtual", "mock") and not chosen:
+        return None
+    return PaceLimits(**chosen)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -63,6 +97,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     values: dict[str, Any] = {}
     for field, kind in Settings.__annotations__.items():
+        if field in _BROKERS:
+            continue
         text = environ.get(field.upper(), "")
         if text:
             values[field] = _convert(field, text.upper() if field == "log_level" else text, kind)
@@ -70,6 +106,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("DATABASE_URL is not set")
     settings = Settings(**values)
     _check(settings)
+    try:
+        match settings.broker_type:
+            case "kotak":
+                return replace(settings, kotak=read_kotak_settings(environ))
+            case "zerodha":
+                return replace(settings, zerodha=read_zerodha_settings(environ))
+    except (KotakSettingsError, ZerodhaSettingsError) as error:
+        raise SettingsError(str(error)) from None
     return settings
 
 
@@ -94,10 +138,14 @@ def _check(settings: Settings) -> None:
         raise SettingsError("REDIS_URL must begin with redis://")
     if settings.metrics_port is not None and settings.metrics_port > 65535:
         raise SettingsError("METRICS_PORT must be at most 65535")
-    if settings.broker_type not in ("virtual", "mock"):
-        raise SettingsError("BROKER_TYPE must be virtual (or its alias mock)")
+    if settings.broker_type not in ("virtual", "mock", *_BROKERS):
+        raise SettingsError("BROKER_TYPE must be virtual (or its alias mock), kotak or zerodha")
     if re.fullmatch(r"[A-Z0-9]{2}", settings.tag_prefix) is None:
         raise SettingsError("TAG_PREFIX must be two of A-Z and 0-9")
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", settings.broker_account) is None:
+        raise SettingsError("BROKER_ACCOUNT must be 1 to 64 letters, digits, '_', '.' or '-'")
+    if not 0 <= settings.broker_cancel_reserve < 1:
+        raise SettingsError("BROKER_CANCEL_RESERVE must be at least 0 and below 1")
     if not 0 <= settings.slice_grace_seconds < 1e9:
         raise SettingsError("SLICE_GRACE_SECONDS must not be negative")
     lease_s = settings.slice_execution_timeout_minutes * 60

@@ -1,11 +1,12 @@
 """Send executions at their instants.
 
-The loop asks for the next due instant, sleeps to it, claims what is due for as many calls as it has free
-slots, and sends each in a task of its own. What came of them is recorded in batches.
+The loop asks for the next due instant, sleeps to it, takes leave of the limiter for as many calls as it has
+free slots, claims what is due for those, and sends each in a task of its own. Leave that finds nothing to
+claim is given back. What came of the calls is recorded in batches.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from msgspec import Struct
@@ -16,6 +17,8 @@ from pulse_domain.errors import StorageUnavailable
 from pulse_domain.orders.events import ExecutionReleased
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.order_store import Booking, Claim, OrderStore
+from pulse_domain.ports.rate_limiter import RateLimiter
+from pulse_domain.traffic import CallKind, Granted, Unlimited
 from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
 from service_kit import Ids, bind, bound
 
@@ -23,7 +26,13 @@ log = structlog.get_logger(__name__)
 
 # Something is due and was not handed out: another worker holds it for a moment, or trading is halted.
 _CONTENTION_PAUSE_S = 0.02
+# How long to wait for leave in one go; a wish to stop ends it sooner.
+_LEAVE_S = 30.0
 CLAIM_LOST = "CLAIM_LOST"
+
+
+async def always_open() -> bool:
+    return True
 
 
 class ExecutorSettings(Struct, frozen=True, kw_only=True):
@@ -42,6 +51,8 @@ class SliceExecutor:
         wakeup: Wakeup,
         settings: ExecutorSettings,
         on_sent: Callable[[float], None] = lambda late_s: None,
+        is_open: Callable[[], Awaitable[bool]] = always_open,
+        limiter: RateLimiter | None = None,
     ) -> None:
         self._store = store
         self._execute = execute
@@ -50,8 +61,14 @@ class SliceExecutor:
         self._wakeup = wakeup
         self._settings = settings
         self._on_sent = on_sent
+        self._is_open = is_open
+        self._limiter = limiter or Unlimited()
+        # How many calls to ask leave for: twice as many as long as all of it is used, since leave that is asked
+        # for in vain makes other processes wait. Where it costs nobody anything, always for all.
+        self._eager = isinstance(self._limiter, Unlimited)
+        self._stride = 1
         self._calls: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         # A claim was asked for and its answer lost: it may have been given.
         self._claims_in_doubt = False
         # The attempts that may have been sent, with their instants: those are never given back here.
@@ -60,7 +77,7 @@ class SliceExecutor:
     async def run(self) -> None:
         """Work until `stop`; then return once every call has its outcome recorded."""
         with bound(worker="executor"):
-            while not self._stopping:
+            while not self._stopping.is_set():
                 try:
                     await self._turn()
                 except StorageUnavailable as error:
@@ -72,7 +89,7 @@ class SliceExecutor:
 
     def stop(self) -> None:
         """Claim nothing more."""
-        self._stopping = True
+        self._stopping.set()
         self._wakeup.call()
 
     async def _turn(self) -> None:
@@ -89,21 +106,59 @@ class SliceExecutor:
         if free == 0:
             await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
             return
-        if self._stopping:
+        if not await self._is_open():
+            # A claim would only be given back, again and again, until the slice's time is over.
+            await self._wakeup.wait(self._settings.poll_s)
             return
+        leave = await self._take_leave(free if self._eager else min(free, self._stride))
+        if leave is None:
+            return
+        claimed = await self._claim(leave)
+        self._stride = 2 * claimed if claimed == leave.count else max(1, claimed)
+        if not claimed:
+            await self._clock.sleep(_CONTENTION_PAUSE_S)
+
+    async def _take_leave(self, free: int) -> Granted | None:
+        """Leave for up to so many calls; None where nothing is to be claimed now."""
+        if self._stopping.is_set():
+            return None
+        asking = asyncio.ensure_future(self._limiter.acquire(CallKind.PLACE, count=free, timeout_s=_LEAVE_S))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not asking.done():
+                asking.cancel()
+        # Stopped, and what was asked for is not given, or given back by the limiter itself.
+        leave = asking.result() if asking.done() else None
+        if not isinstance(leave, Granted):
+            return None
+        # It may have taken long.
+        if self._stopping.is_set() or not await self._is_open():
+            await self._limiter.give_back(leave.tokens)
+            return None
+        return leave
+
+    async def _claim(self, leave: Granted) -> int:
+        """Claim as many executions as there is leave for, and have them sent; leave that is over goes back."""
         claimed_at = self._clock.monotonic()
         settings = self._settings.execute
         self._forget_old_attempts(claimed_at)
-        self._claims_in_doubt = True
-        claims = await self._store.claim_executions(free, settings.executor, settings.lease_s)
-        self._claims_in_doubt = False
-        for claim in claims:
-            self._handed[claim.execution.execution_id, claim.execution.attempt] = claimed_at
-            call = asyncio.create_task(self._send(claim, claimed_at))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
-        if not claims:
-            await self._clock.sleep(_CONTENTION_PAUSE_S)
+        claims: list[Claim] = []
+        try:
+            self._claims_in_doubt = True
+            claims = await self._store.claim_executions(leave.count, settings.executor, settings.lease_s)
+            self._claims_in_doubt = False
+            for claim, token in zip(claims, leave.tokens, strict=False):
+                self._handed[claim.execution.execution_id, claim.execution.attempt] = claimed_at
+                call = asyncio.create_task(self._send(claim, claimed_at, token, leave.fresh_until))
+                self._calls.add(call)
+                call.add_done_callback(self._calls.discard)
+        finally:
+            if len(claims) < leave.count:
+                await self._limiter.give_back(leave.tokens[len(claims) :])
+        return len(claims)
 
     def _forget_old_attempts(self, now: float) -> None:
         # An attempt whose lease has run out is in flight no more. The oldest come first.
@@ -133,11 +188,23 @@ class SliceExecutor:
             log.warning("claims whose answer was lost are given back", count=len(lost))
         self._claims_in_doubt = False
 
-    async def _send(self, claim: Claim, claimed_at: float) -> None:
+    async def _renew(self, claim: Claim, claimed_at: float, token: str) -> None:
+        """Change leave that has waited for the claim too long into new one.
+
+        Where there is none while the lease lasts, the call is not begun: its deadline has passed then.
+        """
+        await self._limiter.give_back([token])
+        left_s = claim.lease_s - (self._clock.monotonic() - claimed_at)
+        spare_s = max(0.0, left_s - self._settings.execute.call_timeout_s)
+        await self._limiter.acquire(CallKind.PLACE, timeout_s=spare_s)
+
+    async def _send(self, claim: Claim, claimed_at: float, token: str, fresh_until: float) -> None:
         order, execution = claim.order, claim.execution
         with bind(Ids(order.request_id, order.trace_id)), bound(order_id=order.order_id):
-            self._on_sent((self._clock.now() - execution.due_at).total_seconds())
             try:
+                if self._clock.monotonic() > fresh_until:
+                    await self._renew(claim, claimed_at, token)
+                self._on_sent((self._clock.now() - execution.due_at).total_seconds())
                 booking = await self._execute(claim, claimed_at)
             except Exception:  # whatever broke it, the other calls go on
                 # The claim stays; its lease runs out and the broker's book tells what became of it.

@@ -99,8 +99,9 @@ def _accept_args(orders: list[NewOrder]) -> list[Any]:
 
 
 def order_values(new: NewOrder) -> dict[str, Any]:
-    """The columns of `orders` that a new order brings along."""
+    """What a new order brings along: columns of `orders`, and its window where that was moved."""
     request, terms, split = new.request, new.terms, new.request.split_config
+    starts_at, ends_at = new.window or (None, None)
     return {
         "order_id": new.order_id,
         "client_id": new.client_id,
@@ -127,4 +128,6 @@ def order_values(new: NewOrder) -> dict[str, Any]:
         "source": new.source,
         "request_id": new.request_id,
         "trace_id": new.trace_id,
+        "window_starts_at": starts_at,
+        "window_ends_at": ends_at,
     }

@@ -3,11 +3,11 @@
 Each is one statement on what is committed; nothing here locks a row.
 """
 
-from sqlalchemy import any_, bindparam, select, text
+from sqlalchemy import any_, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from pulse_adapters.postgres.statements import Statement
-from pulse_adapters.postgres.tables import order_events, order_ledger, orders, trading_halts
+from pulse_adapters.postgres.tables import broker_events, order_events, order_ledger, orders, trading_halts
 from pulse_domain.ports.order_store import Selection
 
 FIND_BY_KEY = Statement(
@@ -174,4 +174,7 @@ BROKER_ORDER_IDS = Statement(
     select(order_ledger.c.exchange_id).where(
         order_ledger.c.exchange_id.is_not(None), order_ledger.c.due_at >= bindparam("since")
     )
+)
+BROKER_CALLS = Statement(
+    select(func.count().label("calls")).where(broker_events.c.began_at >= bindparam("since"))
 )

@@ -44,13 +44,19 @@ _ORDER_VALUES = {
 }
 
 
+# The window, where the market's hours have moved it; else it counts from the order's own start, or from now.
+_GIVEN = _ORDER_VALUES | {"window_starts_at": "timestamptz", "window_ends_at": "timestamptz"}
+
 _NAMES = ", ".join(_ORDER_VALUES)
-_ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _ORDER_VALUES.items())
-_ONE_ROW = ", ".join(f"CAST(:{name} AS {kind}) AS {name}" for name, kind in _ORDER_VALUES.items())
+_GIVEN_NAMES = ", ".join(_GIVEN)
+_ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _GIVEN.items())
+_ONE_ROW = ", ".join(f"CAST(:{name} AS {kind}) AS {name}" for name, kind in _GIVEN.items())
 _STORED = f"""
     INSERT INTO orders ({_NAMES}, starts_at, ends_at, created_at, order_queue_status, last_seq)
-    SELECT {_NAMES}, coalesce(start_at, now),
-           coalesce(start_at, now) + make_interval(mins => coalesce(duration_minutes, 0)), now, 'PENDING', 1
+    SELECT {_NAMES}, coalesce(window_starts_at, start_at, now),
+           coalesce(window_ends_at,
+                    coalesce(start_at, now) + make_interval(mins => coalesce(duration_minutes, 0))),
+           now, 'PENDING', 1
 """
 _GATE = """
     at AS (SELECT clock_timestamp() AS now),
@@ -63,7 +69,7 @@ ACCEPT = Statement(
     WITH {_GATE},
     stored AS (
         {_STORED}
-        FROM at, gate, unnest({_ARRAYS}) AS u ({_NAMES})
+        FROM at, gate, unnest({_ARRAYS}) AS u ({_GIVEN_NAMES})
         WHERE NOT halted
         ON CONFLICT (client_id, order_unique_key) DO NOTHING
         RETURNING order_id, created_at

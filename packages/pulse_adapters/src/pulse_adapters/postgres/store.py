@@ -330,6 +330,10 @@ class PostgresOrderStore:
         rows = await self._db.fetch(queries.BROKER_ORDER_IDS.sql, queries.BROKER_ORDER_IDS.args(since=since))
         return {row["exchange_id"] for row in rows}
 
+    async def broker_calls(self, since: datetime) -> int:
+        row = await self._db.fetchrow(queries.BROKER_CALLS.sql, queries.BROKER_CALLS.args(since=since))
+        return int(row["calls"]) if row else 0
+
     # --- housekeeping
 
     async def forget_sightings(self, older_than_s: float) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     SmallInteger,
@@ -29,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import BigInteger, UserDefinedType
 
+from pulse_domain.instruments import ListingKind
 from pulse_domain.orders.status import (
     ExecutionStatus,
     OrderQueueStatus,
@@ -236,6 +238,8 @@ broker_events = Table(
     Column("error", String),
     # A call is on record once, though its outcome may be booked again where the answer to the first was lost.
     UniqueConstraint("order_id", "seq", "chunk", "operation", "began_at", name="uq_broker_events_call"),
+    # Rows come in the order of their instants, or nearly: a summary per range of pages finds those of a day.
+    Index("ix_broker_events_began_at", "began_at", postgresql_using="brin"),
 )
 
 order_events = Table(
@@ -271,4 +275,75 @@ webhook_sightings = Table(
     Column("order_id", _ID, nullable=False),
     Column("first_seen_at", _INSTANT, nullable=False),
     Index("ix_webhook_sightings_first_seen", "first_seen_at"),
+)
+
+# Append-only; the row with the highest id is a broker's session in every process.
+broker_sessions = Table(
+    "broker_sessions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("broker", _ID, nullable=False),
+    Column("user_id", _ID, nullable=False),
+    # Encrypted: the key is not in the database.
+    Column("sealed_token", LargeBinary, nullable=False),
+    Column("valid_until", _INSTANT, nullable=False),
+    Column("created_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Index("ix_broker_sessions_newest", "broker", "id"),
+)
+
+# What a broker lists, and since when on these terms: a row holds from valid_from up to but without valid_to.
+# The broker's token of an expired contract is used again, hence the day in the key.
+instrument_master = Table(
+    "instrument_master",
+    metadata,
+    Column("broker", _ID, primary_key=True),
+    Column("token", _ID, primary_key=True),
+    Column("valid_from", Date, primary_key=True),
+    Column("valid_to", Date),
+    Column("exchange", _ID, nullable=False),
+    Column("symbol", _ID, nullable=False),
+    Column("broker_symbol", _ID, nullable=False),
+    Column("name", String, nullable=False),
+    Column("kind", _ID, nullable=False),
+    Column("expiry", Date),
+    Column("strike", Numeric),
+    Column("tick_size", Numeric, nullable=False),
+    Column("lot_size", Integer, nullable=False),
+    # As the file prints it.
+    Column("freeze_quantity", Integer),
+    # Units for which one counts in the broker's quantity field.
+    Column("units", Integer, nullable=False),
+    Column("closing_auction", Boolean),
+    _one_of("kind", ListingKind),
+    Index(
+        "ix_instrument_master_current",
+        "broker",
+        "exchange",
+        "symbol",
+        postgresql_where=text("valid_to IS NULL"),
+    ),
+    Index(
+        "ix_instrument_master_underlying",
+        "broker",
+        "exchange",
+        "name",
+        postgresql_where=text("valid_to IS NULL AND kind = 'FUT'"),
+    ),
+)
+
+# Append-only; the newest row of a broker is the version of what is stored.
+instrument_syncs = Table(
+    "instrument_syncs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("broker", _ID, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("exchanges", ARRAY(String), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("added", Integer, nullable=False),
+    Column("changed", Integer, nullable=False),
+    Column("ended", Integer, nullable=False),
+    Column("bad", Integer, nullable=False),
+    Column("synced_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Index("ix_instrument_syncs_broker", "broker", "id"),
 )

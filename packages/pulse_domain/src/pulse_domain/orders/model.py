@@ -129,9 +129,8 @@ class OrderRequest(Struct, frozen=True, kw_only=True, gc=False):
             and type(self.side) is Side
             and type(self.order_type) is OrderType
             and type(self.validity) is Validity
-            and (self.product is None or type(self.product) is Product)
+            and (type(self.product) is Product or self.product is None)
             and type(self.instrument) is Instrument
-            and (self.split_config is None or type(self.split_config) is SplitConfig)
         ):
             self._refuse_types()
         if not 1 <= self.total_quantity <= QUANTITY_MAX:
@@ -151,6 +150,8 @@ class OrderRequest(Struct, frozen=True, kw_only=True, gc=False):
         if self.product is Product.NRML and self.instrument.exchange.is_cash:
             raise InvalidOrder("product NRML is for derivatives only; use CNC or MIS", field="product")
         if self.split_config is not None:
+            if type(self.split_config) is not SplitConfig:
+                self._refuse_types()
             self._check_split(self.split_config)
 
     def _refuse_types(self) -> None:
@@ -215,6 +216,8 @@ class NewOrder(Struct, frozen=True, kw_only=True):
     trace_id: str = ""
     # A webhook without a key is known by its sender and body for REPLAY_WINDOW_S from first sight.
     body_digest: str | None = None
+    # The first and the last instant of sending, where the market's hours have moved them.
+    window: tuple[datetime, datetime] | None = None
 
 
 class Order(Struct, frozen=True, kw_only=True):

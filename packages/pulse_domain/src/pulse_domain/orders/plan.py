@@ -18,10 +18,17 @@ from pulse_domain.splitting import (
 
 
 def plan_order(
-    order_id: OrderId, request: OrderRequest, terms: InstrumentTerms, starts_at: datetime, tag_prefix: str
+    order_id: OrderId,
+    request: OrderRequest,
+    terms: InstrumentTerms,
+    starts_at: datetime,
+    tag_prefix: str,
+    ends_at: datetime | None = None,
 ) -> tuple[PlannedSlice, ...]:
     """Plan an order's slices. The random source is seeded from the order id, so that planning again
     after a crash gives the same plan.
+
+    ends_at: of the last slice, where acceptance has cut the window to the session.
 
     Raises:
         CannotSplit: no schedule fits.
@@ -32,10 +39,11 @@ def plan_order(
     else:
         # A schedule is meant to be unforeseeable to others in the market, not to cryptographers.
         rng = Random(order_id) if split.randomize else None  # noqa: S311
+        duration = timedelta(minutes=split.duration_minutes) if ends_at is None else ends_at - starts_at
         parts = twap(
             request.total_quantity,
             split.num_splits,
-            split.duration_minutes * 60_000_000,
+            duration // timedelta(microseconds=1),
             lot_size=terms.lot_size,
             rng=rng,
         )
@@ -62,8 +70,12 @@ def plan_order(
     )
 
 
-def check_feasible(request: OrderRequest, terms: InstrumentTerms, limits: PaceLimits) -> None:
+def check_feasible(
+    request: OrderRequest, terms: InstrumentTerms, limits: PaceLimits, window_s: float | None = None
+) -> None:
     """Check at acceptance what planning would find out later.
+
+    window_s: from the first slice to the last, where that is not what the request asks for.
 
     Raises:
         CannotSplit: no schedule fits.
@@ -85,4 +97,6 @@ def check_feasible(request: OrderRequest, terms: InstrumentTerms, limits: PaceLi
         else:
             base, larger = divmod(lots, n)
             executions = larger * -(-(base + 1) // largest) + (n - larger) * -(-base // largest)
-    check_pace(executions, split.duration_minutes * 60.0 if split else 0.0, limits)
+    if window_s is None:
+        window_s = split.duration_minutes * 60.0 if split else 0.0
+    check_pace(executions, window_s, limits)

@@ -236,6 +236,10 @@ class OrderStore(Protocol):
         """All broker order ids learnt of executions that were due since an instant."""
         ...
 
+    async def broker_calls(self, since: datetime) -> int:
+        """How many of the recorded calls (`Booking.call`) began at or after an instant."""
+        ...
+
     # --- housekeeping
 
     async def forget_sightings(self, older_than_s: float) -> int:

@@ -76,6 +76,7 @@ class InMemoryOrderStore:
         self._sightings: dict[tuple[str, str], tuple[OrderId, datetime]] = {}
         self._trading = TradingState(halted=False)
         self.calls: list[BrokerCall] = []
+        self._recorded: set[tuple[object, ...]] = set()
 
     # --- acceptance
 
@@ -89,7 +90,7 @@ class InMemoryOrderStore:
             return Accepted(order_id=known, order_unique_key=order.order_unique_key, replayed=True)
         if self._trading.halted:
             raise TradingHalted()
-        starts_at, ends_at = window(new.request, now)
+        starts_at, ends_at = new.window or window(new.request, now)
         order = Order(
             order_id=new.order_id,
             client_id=new.client_id,
@@ -246,9 +247,14 @@ class InMemoryOrderStore:
         return [self._book(booking) for booking in bookings]
 
     def _book(self, booking: Booking) -> Booked:
-        if booking.call is not None:
-            self.calls.append(booking.call)
         record, event = self._records.get(booking.order_id), booking.event
+        if booking.call is not None:
+            call = booking.call
+            # On record once, though its outcome may be booked again.
+            key = (booking.order_id, event.seq, event.chunk, call.operation, call.began_at)
+            if key not in self._recorded:
+                self._recorded.add(key)
+                self.calls.append(call)
         if record is None or event.seq not in record.slices:
             return Booked(BookResult.NOT_FOUND)
         executions = record.slices[event.seq].executions
@@ -375,6 +381,9 @@ class InMemoryOrderStore:
             for t in self._tracked(lambda order, e: e.due_at >= since)
             if t.execution.broker_order_id is not None
         }
+
+    async def broker_calls(self, since: datetime) -> int:
+        return sum(call.began_at >= since for call in self.calls)
 
     # --- housekeeping
 

@@ -12,6 +12,7 @@ from pulse_domain.ports.instrument_master import InstrumentMaster
 from pulse_domain.ports.order_store import Accepted, OrderStore
 from pulse_domain.ports.work_queue import Job, JobKind, WorkQueue
 from pulse_domain.splitting import PaceLimits
+from pulse_domain.use_cases.market_gate import MarketGate, seconds_of
 
 
 class AcceptCommand(Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ class AcceptOrder:
         clock: Clock,
         ids: Ids,
         limits: PaceLimits,
+        gate: MarketGate | None = None,
     ) -> None:
         self._store = store
         self._master = master
@@ -42,12 +44,13 @@ class AcceptOrder:
         self._clock = clock
         self._ids = ids
         self._limits = limits
+        self._gate = gate or MarketGate()
 
     async def __call__(self, command: AcceptCommand) -> Accepted:
         """Accept an order, or find the one that the same request made before.
 
         Raises:
-            InvalidOrder, CannotSplit, LimitsExceeded: nothing is stored; `details` name the field.
+            InvalidOrder, CannotSplit, LimitsExceeded, MarketClosed: nothing is stored; `details` say why.
             DuplicateOrderUniqueKey: the key stands for another request.
             TradingHalted: trading is halted.
             StorageUnavailable: the order is not known to be stored; the same request may be sent again.
@@ -60,8 +63,11 @@ class AcceptOrder:
         try:
             terms = await self._master.terms(request.instrument)
             request.check_terms(terms)
-            check_start(request, self._clock.now())
-            check_feasible(request, terms, self._limits)
+            now = self._clock.now()
+            check_start(request, now)
+            self._gate.check_offered(request, now)
+            window = await self._gate.fit(request, now)
+            check_feasible(request, terms, self._limits, seconds_of(window))
         except DomainError:
             # What was accepted once stays accepted, though time or terms have moved on since.
             known = await self._find(command, fingerprint)
@@ -81,6 +87,7 @@ class AcceptOrder:
                 request_id=command.request_id,
                 trace_id=command.trace_id,
                 body_digest=None if command.order_unique_key else command.body_digest,
+                window=window,
             )
         )
         if not accepted.replayed:

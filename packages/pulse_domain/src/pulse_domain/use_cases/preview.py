@@ -12,6 +12,7 @@ from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.ids import Ids
 from pulse_domain.ports.instrument_master import InstrumentMaster
 from pulse_domain.splitting import PaceLimits
+from pulse_domain.use_cases.market_gate import MarketGate, seconds_of
 
 
 class Preview(Struct, frozen=True, kw_only=True):
@@ -25,17 +26,25 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 class PreviewOrder:
-    def __init__(self, master: InstrumentMaster, clock: Clock, ids: Ids, limits: PaceLimits) -> None:
+    def __init__(
+        self,
+        master: InstrumentMaster,
+        clock: Clock,
+        ids: Ids,
+        limits: PaceLimits,
+        gate: MarketGate | None = None,
+    ) -> None:
         self._master = master
         self._clock = clock
         self._ids = ids
         self._limits = limits
+        self._gate = gate or MarketGate()
 
     async def __call__(self, request: OrderRequest) -> Preview:
         """Plan a request that is not an order.
 
         Raises:
-            InvalidOrder, CannotSplit, LimitsExceeded: as acceptance would.
+            InvalidOrder, CannotSplit, LimitsExceeded, MarketClosed: as acceptance would.
         """
         request.check_shape()
         request = request.normalised()
@@ -43,7 +52,9 @@ class PreviewOrder:
         request.check_terms(terms)
         now = self._clock.now()
         check_start(request, now)
-        check_feasible(request, terms, self._limits)
-        starts_at, ends_at = window(request, now)
-        slices = plan_order(self._ids.order_id(), request, terms, starts_at, "")
+        self._gate.check_offered(request, now)
+        moved = await self._gate.fit(request, now)
+        check_feasible(request, terms, self._limits, seconds_of(moved))
+        starts_at, ends_at = moved or window(request, now)
+        slices = plan_order(self._ids.order_id(), request, terms, starts_at, "", ends_at)
         return Preview(request=request, terms=terms, starts_at=starts_at, ends_at=ends_at, slices=slices)

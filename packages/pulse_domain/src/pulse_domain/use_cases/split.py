@@ -93,5 +93,7 @@ def plan_of(order: Order, tag_prefix: str, grace_s: float) -> SplitSaved:
     return SplitSaved(
         attempt=order.split_attempt,
         expires_at=order.ends_at + timedelta(seconds=grace_s),
-        slices=plan_order(order.order_id, order.request, order.terms, order.starts_at, tag_prefix),
+        slices=plan_order(
+            order.order_id, order.request, order.terms, order.starts_at, tag_prefix, order.ends_at
+        ),
     )

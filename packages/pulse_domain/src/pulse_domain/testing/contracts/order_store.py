@@ -372,6 +372,20 @@ class OrderStoreContract:
         assert view.order.starts_at == view.order.created_at
         assert view.order.ends_at == view.order.created_at + timedelta(minutes=30)
 
+    async def test_window_that_the_market_has_moved_is_kept(self, store: OrderStore, ids: Ids) -> None:
+        split = SplitConfig(num_splits=2, duration_minutes=30)
+        moved = (AT + timedelta(hours=1), AT + timedelta(hours=1, minutes=20))
+        plain = new_order(ids, start_at=AT, split_config=split, window=moved)
+        alert = new_order(ids, split_config=split, window=moved, body_digest="d" * 64)
+
+        for new in (plain, alert):
+            await store.accept(new)
+
+            view = await store.get(new.order_id)
+            assert view is not None
+            assert (view.order.starts_at, view.order.ends_at) == moved
+            assert view.order.request == new.request
+
     async def test_first_journal_row_is_the_acceptance(self, store: OrderStore, ids: Ids) -> None:
         new = new_order(ids)
 
@@ -1112,6 +1126,31 @@ class OrderStoreContract:
 
         assert [booked.result for booked in results] == [APPLIED, UNCHANGED, REFUSED]
         await check_history(store, order)
+
+    async def test_recorded_calls_are_counted_once_from_an_instant_on(
+        self, store: OrderStore, ids: Ids
+    ) -> None:
+        order = await split_order(store, ids)
+        await claim(store)
+        cancelling = ev.ExecutionCancelRequested(seq=1, chunk=0)
+        calls = [
+            BrokerCall(
+                broker="scripted", operation=operation, began_at=AT + timedelta(seconds=seconds),
+                duration_ms=5, request={},
+            )
+            for operation, seconds in (("place", 0), ("cancel", 10), ("cancel", 20))
+        ]  # fmt: skip
+        events: list[ev.AnyExecutionEvent] = [accepted(), cancelling, cancelling]
+        bookings = [
+            Booking(order_id=order.order_id, event=event, call=call)
+            for event, call in zip(events, calls, strict=True)
+        ]
+
+        for _ in range(2):
+            await store.book(bookings)
+
+        since = [AT, AT + timedelta(microseconds=1), AT + timedelta(seconds=20), AT + timedelta(seconds=21)]
+        assert [await store.broker_calls(instant) for instant in since] == [3, 2, 1, 0]
 
     async def test_booking_nothing_changes_nothing(self, store: OrderStore) -> None:
         assert await store.book([]) == []
