@@ -44,9 +44,11 @@ class NaiveEngine:
         row = next((row for row in self.rows if row.order.order_id == order_id), None)
         self.out = [("Modified" if row else "Rejected", order_id)]
         if row:
-            if changes.get("quantity", 0) > row.order.quantity or any(
+            grows = changes.get("quantity", 0) > row.order.quantity
+            moves = any(
                 getattr(row.order, name) != value for name, value in changes.items() if name != "quantity"
-            ):
+            )
+            if row.due is None and (grows or moves):
                 row.seq = self.next_seq()
             row.order = replace(row.order, **changes)
             candle = self.closes.get(row.order.instrument)

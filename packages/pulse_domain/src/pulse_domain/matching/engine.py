@@ -144,8 +144,8 @@ class MatchingEngine:
     ) -> tuple[Result, ...]:
         """Change what is given of a working order and match it again, unless it is still on its way.
 
-        It keeps its place in time unless its price changes or its quantity grows. The quantity counts what
-        has filled. No latency applies.
+        It keeps its place in time unless its price changes or its quantity grows; on its way it has none yet.
+        The quantity counts what has filled. No latency applies.
 
         Raises:
             MatchingError: the changed order or the quote is not usable, or no more than the changed
