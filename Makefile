@@ -57,7 +57,7 @@ fmt: $(VENV)/.ok ## format and fix what can be fixed
 
 check: lint test ## all that CI runs
 
-bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-backtest, bench-split
+bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-backtest, bench-limits, bench-simulator, bench-split
 	@$(BIN)/python -m tests.benchmarks.$(subst -,_,$*) $(ARGS)
 
 docs: $(VENV)/.ok ## write the generated documents: order life cycle, OpenAPI
