@@ -144,7 +144,9 @@ class Strategy:
 
 def _request(side: Side, instrument: Instrument | str, quantity: int, fields: OrderFields) -> OrderRequest:
     # Sizes are often numpy's: they become Python's. What is no whole number is refused with the order.
-    units = quantity.__index__() if hasattr(quantity, "__index__") else quantity
+    units = quantity
+    if type(quantity) is not int and hasattr(quantity, "__index__"):
+        units = quantity.__index__()
     return OrderRequest(instrument=_instrument(instrument), side=side, total_quantity=units, **fields)
 
 

@@ -289,8 +289,8 @@ class Run:
             if upcoming < len(executions):
                 due_us = max(executions[upcoming].due_us, now_us)
                 heappush(self._heap, (due_us, _SLICE, order.number, upcoming))
-            for execution in executions[:upcoming]:
-                self._send(order, execution)
+            for i in range(upcoming):
+                self._send(order, executions[i])
         else:
             heappush(self._heap, (due_us, _SLICE, order.number, 0))
 

@@ -68,8 +68,8 @@ class CandleSeries:
     """
 
     __slots__ = (
-        "_lengths", "_prices", "close", "dropped", "high", "instrument", "interval_us", "low", "open",
-        "start_us", "volume",
+        "_lengths", "_prices", "_shortest_us", "close", "dropped", "high", "instrument", "interval_us", "low",
+        "open", "start_us", "volume",
     )  # fmt: skip
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
@@ -84,6 +84,7 @@ class CandleSeries:
         self.instrument = instrument
         self.start_us, self.open, self.high, self.low, self.close, self.volume = columns
         self.interval_us = interval_us
+        self._shortest_us: int | None = None  # found when it is asked for
         self.dropped = tuple(dropped)
         self._prices = _Prices()
         self._lengths = _Timedeltas()
@@ -200,29 +201,32 @@ class CandleSeries:
 
     def overlaps(self) -> bool:
         """Whether some candle starts before the one before has lasted its interval."""
-        start_us = self.start_us
-        if len(start_us) < 2:
-            return False
-        if arrays.is_there():
-            return arrays.shortest_distance(start_us) < self.interval_us
-        shortest: int = min(map(sub, islice(start_us, 1, None), start_us))
-        return shortest < self.interval_us
+        if self._shortest_us is None:
+            start_us = self.start_us
+            if len(start_us) < 2:
+                self._shortest_us = self.interval_us
+            elif arrays.is_there():
+                self._shortest_us = arrays.shortest_distance(start_us)
+            else:
+                self._shortest_us = min(map(sub, islice(start_us, 1, None), start_us))
+        return self._shortest_us < self.interval_us
 
     def candles(self, first: int, last: int) -> list[Candle]:
         """The candles from `first` up to but without `last`, both within the series, as fast as can be."""
         start_us = self.start_us[first:last].tolist()
         if not start_us:
             return []
-        distances = list(map(sub, start_us[1:], start_us))
-        usual = distances.count(self.interval_us) == len(distances)
-        lengths = repeat(self.interval, len(distances)) if usual else map(self._lengths.__getitem__, distances)
+        steps, interval_us = len(start_us) - 1, self.interval_us
+        # Where none starts early and together they take as long as they should, each takes what it should.
+        usual = start_us[-1] - start_us[0] == steps * interval_us and not self.overlaps()
+        distances = [] if usual else list(map(sub, start_us[1:], start_us))
+        lengths = repeat(self.interval, steps) if usual else map(self._lengths.__getitem__, distances)
         starts: list[datetime] = list(accumulate(lengths, add, initial=to_time(start_us[0])))
         ends = starts[1:]
-        ends.append(to_time(self.end_us(first + len(start_us) - 1)))
-        if not usual and max(distances) > (interval_us := self.interval_us):
-            interval = self.interval
-            for i in [i for i, distance in enumerate(distances) if distance > interval_us]:
-                ends[i] = starts[i] + interval
+        ends.append(to_time(self.end_us(first + steps)))
+        interval = self.interval
+        for i in [i for i, distance in enumerate(distances) if distance > interval_us]:
+            ends[i] = starts[i] + interval
         price = self._prices.__getitem__
         return list(
             map(
