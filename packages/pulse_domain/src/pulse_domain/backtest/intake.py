@@ -126,7 +126,9 @@ class Intake:
             check_start(request, to_time(now_us))
             starts_us = to_us(request.start_at)
         if timed is None and request.split_config is None and terms.freeze_quantity is None:
-            executions = [TrackedExecution(number, 1, 0, request.total_quantity, starts_us)]
+            executions: tuple[TrackedExecution, ...] = (
+                TrackedExecution(number, 1, 0, request.total_quantity, starts_us),
+            )
             ends_us, is_whole = starts_us, True
         else:
             if timed is not None and timed.schedule is not None:
@@ -251,18 +253,20 @@ def _check_parts(parts: Sequence[Part], quantity: int, lot_size: int) -> None:
 
 def _executions(
     parts: Sequence[Part], starts_us: int, number: int, terms: InstrumentTerms
-) -> list[TrackedExecution]:
+) -> tuple[TrackedExecution, ...]:
     freeze = terms.freeze_quantity
     if freeze is None:
-        return [
-            TrackedExecution(number, seq, 0, part.quantity, starts_us + part.offset_us)
-            for seq, part in enumerate(parts, start=1)
-        ]
-    return [
+        return tuple(
+            [
+                TrackedExecution(number, seq, 0, part.quantity, starts_us + part.offset_us)
+                for seq, part in enumerate(parts, start=1)
+            ]
+        )
+    return tuple(
         TrackedExecution(number, seq, chunk, quantity, starts_us + part.offset_us)
         for seq, part in enumerate(parts, start=1)
         for chunk, quantity in enumerate(chunks(part.quantity, lot_size=terms.lot_size, freeze_quantity=freeze))
-    ]
+    )
 
 
 def _fills_at_open(matching: MatchingSettings) -> bool:

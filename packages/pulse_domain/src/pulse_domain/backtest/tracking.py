@@ -101,7 +101,7 @@ class TrackedOrder(Struct, gc=False):
     arrived_us: int
     starts_us: int
     ends_us: int
-    executions: list[TrackedExecution]
+    executions: tuple[TrackedExecution, ...]
     rows: list[Row]
     open: int
     # The gravest end of its executions.
