@@ -5,7 +5,8 @@ Rules:
 - MARKET buys at the ask and sells at the bid; the price stands for a quote that is not known.
 - A LIMIT that the quote meets fills at once, at the better of both prices. At rest it fills when the
   opposite quote meets it or a trade goes through it; a trade *at* the limit fills it only with
-  `fill_on_touch`: others were in the queue before it.
+  `fill_on_touch`: others were in the queue before it. A tick beyond its limit fills it at the
+  tick's price, as if the market had opened there: where ticks are far apart this flatters the order.
 - A candle fills a buy limit above its low, a sell limit below its high: at the limit, or at the open
   where it opened beyond.
 - A stop fires on a trade at or beyond its trigger, a buy on the way up, a sell on the way down; then it
