@@ -36,7 +36,6 @@ from pulse_adapters.kotak.outcomes import (
 from pulse_adapters.kotak.sessions import BROKER, KotakSessions
 from pulse_adapters.kotak.settings import KotakSettings
 from pulse_adapters.kotak.tickets import check_ticket, is_lot_counted, order_fields, plain_price
-from pulse_adapters.kotak.updates import Subscriptions
 from pulse_adapters.kotak.wire import (
     NeoOrder,
     NeoTrade,
@@ -45,6 +44,7 @@ from pulse_adapters.kotak.wire import (
     read_trade,
     trade_order_id,
 )
+from pulse_adapters.updates import Subscriptions
 from pulse_domain.errors import BrokerError, BrokerRejected, BrokerUnavailable, StorageUnavailable
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders.events import Fill

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from random import Random
 
+from pulse_adapters.updates import Subscriptions
 from pulse_adapters.virtual.faults import Call, Truncate
 from pulse_adapters.virtual.line import Line
 from pulse_adapters.virtual.order_book import WORKING, VirtualOrderBook
-from pulse_adapters.virtual.updates import Updates
 from pulse_domain.errors import BrokerRejected, MarketDataUnavailable, MatchingError
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.matching import MatchingEngine, Rejected, Tick, VenueOrder
@@ -60,7 +60,7 @@ class VirtualExchange:
         self._opened_at = clock.now()
         self._poll_interval_s = poll_interval_s
         self._engine = MatchingEngine(fill_on_touch=fill_on_touch)
-        self._updates = Updates(updates_max)
+        self._updates = Subscriptions(updates_max)
         self._book = VirtualOrderBook(self._publish)
         self._cancels: set[asyncio.Task[None]] = set()
 
@@ -167,7 +167,7 @@ class VirtualExchange:
             return row.fills if row is not None else ()
 
     def updates(self) -> AsyncIterator[BrokerOrder]:
-        return self._updates.subscribe()
+        return self._updates.add()
 
     async def close(self) -> None:
         self._line.close()

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import structlog
 from kiteconnect import KiteConnect
 
+from pulse_adapters.updates import Subscriptions
 from pulse_adapters.zerodha.line import CLOSED, DEADLINE_PASSED, CallFailed, Lane, Line
 from pulse_adapters.zerodha.outcomes import (
     ORDER_IN_PROCESS,
@@ -35,7 +36,6 @@ from pulse_adapters.zerodha.sessions import BROKER, ZerodhaSessions
 from pulse_adapters.zerodha.settings import ZerodhaSettings
 from pulse_adapters.zerodha.ticker import Ticker, TickerSettings
 from pulse_adapters.zerodha.tickets import check_ticket, order_fields, plain_price
-from pulse_adapters.zerodha.updates import Subscriptions
 from pulse_adapters.zerodha.wire import KiteOrder, KiteTrade, UnreadableRow, read_order, read_trade
 from pulse_domain.errors import (
     BrokerError,

@@ -3,6 +3,7 @@
 Cells become whole numbers: instants in microseconds since the epoch, prices in ten-thousandths of a rupee.
 """
 
+from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -120,8 +121,9 @@ class Numbers(dict[Any, int]):
         number = self[value] = self.cell(value)
         return number
 
+    @abstractmethod
     def cell(self, value: Any) -> int:
-        raise NotImplementedError
+        """The number that a value counts."""
 
     def column(self, values: Column) -> Ints:
         return array("q", map(self.__getitem__, values))

@@ -30,22 +30,33 @@ class Subscription:
         return row
 
 
-class Updates:
-    def __init__(self, size_max: int) -> None:
+class Subscriptions:
+    """size_max: how many updates wait for a slow subscriber before it loses the oldest."""
+
+    def __init__(self, size_max: int = 10_000) -> None:
         self._size_max = size_max
         # Weak: a subscriber that lets go of its subscription needs no goodbye.
         self._subscriptions: WeakSet[Subscription] = WeakSet()
+        self._closed = False
 
-    def subscribe(self) -> Subscription:
+    def __bool__(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._subscriptions)
+
+    def add(self) -> Subscription:
         subscription = Subscription(self._size_max)
-        self._subscriptions.add(subscription)
+        if self._closed:
+            subscription.push(None)
+        else:
+            self._subscriptions.add(subscription)
         return subscription
 
     def publish(self, row: BrokerOrder) -> None:
-        for subscription in self._subscriptions:
+        for subscription in tuple(self._subscriptions):
             subscription.push(row)
 
     def close(self) -> None:
-        for subscription in self._subscriptions:
+        self._closed = True
+        for subscription in tuple(self._subscriptions):
             subscription.push(None)
         self._subscriptions.clear()
