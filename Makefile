@@ -7,11 +7,13 @@ BIN := $(VENV)/bin
 LOCAL := packages/pulse_domain packages/service_kit packages/pulse_adapters apps/gapi apps/pulse_api apps/pulse_background apps/pulse
 PYPROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(LOCAL))
 NAMES := gapi pulse pulse-adapters pulse-api pulse-background pulse-domain pulse-workspace service-kit
-LEVELS := tests/unit tests/contract tests/architecture tests/integration tests/acceptance
+LEVELS := tests/unit tests/contract tests/architecture tests/simulation tests/integration tests/acceptance tests/chaos
 ARGS ?=
+SEEDS ?= 1
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit fuzz lint types contracts fmt check lock docs reference clean
+.PHONY: help setup run test test-unit fuzz simulate chaos lint types contracts fmt check lock docs docs-faults reference clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +41,13 @@ fuzz: $(VENV)/.ok ## the matching engine and the backtest against naive ones: 10
 	PULSE_EXAMPLES=10000 $(BIN)/python -m pytest -n 2 tests/unit/matching/test_against_naive.py \
 	  tests/unit/backtest/test_against_naive.py $(ARGS)
 
+chaos: $(VENV)/.ok ## real processes under kills and outages, a minute a seed (SEEDS=20 SEED=1)
+	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) --seed $(SEED) $(ARGS)
+
+simulate: SEEDS = 200
+simulate: $(VENV)/.ok ## whole trading days under faults, by seeds: SEEDS=10000 SEED=first; SEEDS=1 plays one again
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seeds $(SEEDS) --seed $(SEED) $(ARGS)
+
 lint: $(VENV)/.ok ## ruff, formatting, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,11 +66,14 @@ fmt: $(VENV)/.ok ## format and fix what can be fixed
 
 check: lint test ## all that CI runs
 
-bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-backtest, bench-limits, bench-simulator, bench-split
+bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-backtest, bench-limits, bench-simulator, bench-split, bench-ticks
 	@$(BIN)/python -m tests.benchmarks.$(subst -,_,$*) $(ARGS)
 
 docs: $(VENV)/.ok ## write the generated documents: order life cycle, OpenAPI
 	$(BIN)/python -m tests.architecture.generated
+
+docs-faults: $(VENV)/.ok ## run every fault of a broker, and write what was seen into doc/guides/broker_faults.md
+	PULSE_WRITE_BROKER_FAULTS=1 $(BIN)/python -m pytest -n 0 tests/integration/workers/test_faults_at_*.py $(ARGS)
 
 reference: $(VENV)/.ok ## the API reference of pulse_domain, from its docstrings, in build/reference
 	$(BIN)/python -m tests.architecture.reference build/reference

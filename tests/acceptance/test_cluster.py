@@ -106,10 +106,13 @@ def sleep_until(instant: datetime) -> None:
     time.sleep(max(0.0, (instant - datetime.now(UTC)).total_seconds()))
 
 
-def test_orders_complete_through_kills_of_a_worker_and_of_the_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("broker", ["zerodha", "kotak"])
+def test_orders_complete_through_kills_of_a_worker_and_of_the_exchange(
+    monkeypatch: pytest.MonkeyPatch, broker: str
+) -> None:
     # This exchange lists an order at once, so absence is proven soon, and what was lost is sent in time.
     monkeypatch.setenv("UNKNOWN_SETTLE_SECONDS", "4")
-    monkeypatch.setenv("BROKER_TYPE", "zerodha")
+    monkeypatch.setenv("BROKER_TYPE", broker)
     with cluster_up("--workers", "2", "--seed", "7") as cluster:
         first = cluster.place(order("cluster-1", total_quantity=60))
         second = cluster.place(

@@ -25,6 +25,7 @@ from pulse_domain.orders.status import (
     SliceOutcome,
     StageEvent,
 )
+from tests.integration.workers import broker_faults
 
 ROOT = Path(__file__).parents[2]
 ORDER_LIFECYCLE = Path("doc/order-lifecycle.md")
@@ -46,6 +47,7 @@ def documents() -> dict[Path, str]:
         ORDER_LIFECYCLE: order_lifecycle(),
         GAPI_OPENAPI: as_yaml(gapi.openapi.document()),
         PULSE_OPENAPI: as_yaml(pulse_api.app.openapi_document()),
+        broker_faults.GUIDE: broker_faults.document(),
     }
 
 
@@ -110,9 +112,12 @@ EVENT_MEANS = {
     ExecutionEventKind.UNANSWERED: "No answer came; or it became known that the call has ended",
     ExecutionEventKind.ABSENCE_SEEN: "A complete order book, read after the settle time, did not hold it",
     ExecutionEventKind.WITHDRAWN: "Cancelled before it was sent",
+    ExecutionEventKind.RESCHEDULED: "Late, and given another instant",
     ExecutionEventKind.LAPSED: "Not sent within its window, so never sent",
     ExecutionEventKind.FAILED: "Proven absent at the broker, and not to be sent again",
     ExecutionEventKind.UNRESOLVED: "Neither found nor proven absent: for a person",
+    ExecutionEventKind.RESOLVED_FOUND: "A person found it at the broker, under this id",
+    ExecutionEventKind.RESOLVED_ABSENT: "A person made sure that the broker does not have it",
     ExecutionEventKind.CANCEL_REQUESTED: "The client asks to cancel it",
     ExecutionEventKind.REPLACE_REQUESTED: "The client asks to change it: the old terms hold until confirmed",
     ExecutionEventKind.ACCEPTED: "The broker has it, under this id",

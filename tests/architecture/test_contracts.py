@@ -20,6 +20,10 @@ CANARIES = {
     "domain-layers": ("pulse_domain/orders/canary.py", "import pulse_domain.use_cases\n"),
     "service-kit-imports-no-product": ("service_kit/canary.py", "import pulse_domain.errors\n"),
     "adapters-are-independent": ("pulse_adapters/queue/canary.py", "import pulse_adapters.postgres\n"),
+    "what-brokers-share-knows-no-broker": (
+        "pulse_adapters/real_broker/canary.py",
+        "import pulse_adapters.zerodha\n",
+    ),
 }
 
 

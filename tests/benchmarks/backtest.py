@@ -6,39 +6,22 @@ and the making of data are not timed. What our side has inside its time and the 
 (their frames and bars are ready made) and the hash of all fills. Nothing is compared that is not equal: every
 run with orders has to have the fills of the naive reference engine, in ours by the journals of all orders too.
 
-The peers live in environments of their own under .venv-peers, made from the package index when their pins
-change; `make clean` removes them.
+The peers live in environments of their own, see peers/environments.py.
 """
 
 import argparse
 import json
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.peers.environments import OURS, Invalid, command, python_of
 from tests.benchmarks.report import median, report
 
-ROOT = Path(__file__).parents[2]
-PEERS = ROOT / ".venv-peers"
 SMALL, LARGE = 1_000, 10_000  # parents: ten orders, and 100 bars, for each
 ORDERS_EACH, BARS_EACH = 10, 100
 ROUNDS, ROUNDS_MIN = 5, 3
-
-# Nautilus brings pyarrow, which pandas then loads too: in one environment backtesting.py would look bigger.
-PINS = {
-    "nautilus": ("nautilus_trader==1.221.0", "pandas==2.3.3", "numpy==2.4.6"),
-    "backtesting": ("backtesting==0.6.6", "pandas==3.1.0", "numpy==2.4.6", "bokeh==3.9.2"),
-}
-OURS = "ours"
-
-
-class Invalid(Exception):
-    """The figures compare unlike things, or there are none."""
 
 
 @dataclass
@@ -78,37 +61,6 @@ def make_runs() -> dict[str, Run]:
     return {run.name: run for run in runs}
 
 
-def python_of(side: str) -> str:
-    """The interpreter of an environment; a peer's is made where it is missing or has other pins."""
-    if side == OURS:
-        return sys.executable
-    folder, pins = PEERS / side, PINS[side]
-    python, stamp = folder / "bin" / "python", folder / "pins.txt"
-    wanted = "\n".join((sys.version, *pins))
-    if not stamp.exists() or stamp.read_text() != wanted:
-        print(f"installing {' '.join(pins)}", flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        command("making an environment", [sys.executable, "-m", "venv", str(folder)])
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        command(f"installing {side}", [*pip, *pins])
-        stamp.write_text(wanted)
-    return str(python)
-
-
-def command(what: str, args: Sequence[str]) -> str:
-    """Run to the end; the output.
-
-    Raises:
-        Invalid: it failed; the message carries the end of what it said.
-    """
-    # A progress bar would cost its owner time, and only one of the engines has one.
-    env = {**os.environ, "TQDM_DISABLE": "1"}
-    done = subprocess.run(args, cwd=ROOT, env=env, capture_output=True, text=True)
-    if done.returncode:
-        raise Invalid(f"{what} failed with {done.returncode}:\n{(done.stderr or done.stdout)[-4000:]}")
-    return done.stdout
-
-
 def worker(python: str, module: str, parents: int, *options: str) -> dict[str, Any]:
     output = command(module, [python, "-m", module, "--parents", str(parents), *options])
     told: dict[str, Any] = json.loads(output.splitlines()[-1])
@@ -132,7 +84,7 @@ def check(run: Run, told: Mapping[str, Any], naive: Mapping[int, Mapping[str, An
 
 def measure(runs: Mapping[str, Run], rounds: int) -> dict[str, Any]:
     """Fill in what the runs told; the first round's, which alone builds and folds all histories, is given."""
-    pythons = {side: python_of(side) for side in (*PINS, OURS)}
+    pythons = {side: python_of(side) for side in {run.side for run in runs.values()} | {OURS}}
     naive = {size: worker(pythons[OURS], "tests.benchmarks.naive_backtest", size) for size in (SMALL, LARGE)}
     first: dict[str, Any] = {}
     for number in range(rounds + 1):

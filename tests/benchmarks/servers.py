@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 
@@ -34,6 +34,19 @@ def process(
     finally:
         running.terminate()
         running.wait(30)
+
+
+@contextmanager
+def processes(commands: Sequence[Sequence[str]], env: Mapping[str, str]) -> Iterator[None]:
+    """Run commands until the block ends."""
+    running = [subprocess.Popen(command, env={**os.environ, **env}) for command in commands]
+    try:
+        yield
+    finally:
+        for each in running:
+            each.terminate()
+        for each in running:
+            each.wait(30)
 
 
 def _answers(url: str) -> bool:

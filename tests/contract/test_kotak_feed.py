@@ -12,11 +12,10 @@ import structlog
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.kotak.broker import KotakBroker
 from pulse_adapters.kotak.sessions import BROKER
-from pulse_domain.instruments import InstrumentTerms
 from pulse_domain.orders.model import OrderType
 from pulse_domain.ports.broker import BrokerOrder, BrokerOrderStatus
 from pulse_domain.testing.memory_sessions import InMemorySessions
-from tests.contract.kotak_server import KotakServer, Reply, Traded, kotak_server
+from tests.contract.kotak_server import KotakServer, Reply, kotak_server
 from tests.unit.kotak.make import (
     PLANTED,
     RELIANCE,
@@ -38,8 +37,7 @@ MARKET = ticket(order_type=OrderType.MARKET, limit_price=None)
 async def neo() -> AsyncIterator[KotakServer]:
     market = FixedMarket(SystemClock())
     market.set(RELIANCE, "500.00")
-    listed = {"RELIANCE-EQ": Traded(instrument=RELIANCE, terms=InstrumentTerms())}
-    async with kotak_server(market, listed) as server:
+    async with kotak_server(market) as server:
         yield server
 
 
@@ -62,13 +60,13 @@ async def completed(updates: AsyncIterator[BrokerOrder]) -> BrokerOrder:
 async def test_the_greeting_that_is_acknowledged_is_found_and_kept(
     neo: KotakServer, broker: KotakBroker, greeting: str
 ) -> None:
-    neo.greeting = greeting
+    neo.greet_by(greeting)
     updates = broker.updates()
-    await until(lambda: neo.feeds)
+    await until(lambda: neo.feed.watchers)
     tried = len(neo.greetings)
 
-    await neo.drop_feeds()
-    await until(lambda: len(neo.greetings) > tried and neo.feeds)
+    await neo.feed.close()
+    await until(lambda: len(neo.greetings) > tried and neo.feed.watchers)
     order_id = await broker.place(MARKET, timeout_s=5)
 
     assert (await completed(updates)).broker_order_id == order_id
@@ -78,12 +76,12 @@ async def test_the_greeting_that_is_acknowledged_is_found_and_kept(
 
 
 async def test_what_was_missed_is_made_up_for(neo: KotakServer, broker: KotakBroker) -> None:
-    neo.greeting = "none"
+    neo.greet_by("none")
     updates = broker.updates()
     await until(lambda: len(neo.greetings) >= 2)
     order_id = await broker.place(TICKET, timeout_s=5)
 
-    neo.greeting = "raw"
+    neo.greet_by("raw")
 
     found = await completed(updates)
     assert found.broker_order_id == order_id
@@ -92,7 +90,7 @@ async def test_what_was_missed_is_made_up_for(neo: KotakServer, broker: KotakBro
 
 async def test_nonsense_is_left_out(neo: KotakServer, broker: KotakBroker) -> None:
     updates = broker.updates()
-    await until(lambda: neo.feeds)
+    await until(lambda: neo.feed.watchers)
 
     with structlog.testing.capture_logs() as logs:
         for text in (
@@ -102,7 +100,7 @@ async def test_nonsense_is_left_out(neo: KotakServer, broker: KotakBroker) -> No
             json.dumps({"type": "order"}),
             json.dumps({"type": "position", "data": {}}),
         ):
-            await neo.push(text)
+            neo.feed.say(text)
         order_id = await broker.place(MARKET, timeout_s=5)
         found = await completed(updates)
 
@@ -112,13 +110,13 @@ async def test_nonsense_is_left_out(neo: KotakServer, broker: KotakBroker) -> No
 
 async def test_a_push_that_names_no_trading_symbol_has_the_name(neo: KotakServer, broker: KotakBroker) -> None:
     updates = broker.updates()
-    await until(lambda: neo.feeds)
+    await until(lambda: neo.feed.watchers)
     row: dict[str, Any] = {
         "nOrdNo": "7", "ordSt": "complete", "exSeg": "nse_cm", "sym": "RELIANCE", "trnsTp": "B",
         "qty": "10", "fldQty": "10", "avgPrc": "500.05", "ordDtTm": "05-Jan-2026 09:20:00",
     }  # fmt: skip
 
-    await neo.push(json.dumps({"type": "order", "data": [row]}))
+    neo.feed.say(json.dumps({"type": "order", "data": [row]}))
 
     assert (await completed(updates)).instrument == RELIANCE
 
@@ -132,7 +130,7 @@ async def test_a_new_session_is_a_new_connection(neo: KotakServer) -> None:
 
     await store.save(stored(neo_session(neo.base_url), clock=clock))
 
-    await until(lambda: neo.feeds)
+    await until(lambda: neo.feed.watchers)
     assert f"Sid:{SID}," in neo.greetings[-1] or f'"Sid":"{SID}"' in neo.greetings[-1]
     await broker.close()
     with pytest.raises(StopAsyncIteration):
@@ -142,7 +140,7 @@ async def test_a_new_session_is_a_new_connection(neo: KotakServer) -> None:
 async def test_a_book_that_cannot_be_read_ends_no_connection(neo: KotakServer, broker: KotakBroker) -> None:
     neo.then(Reply(body={}, status=500))
     updates = broker.updates()
-    await until(lambda: neo.feeds and neo.requests)
+    await until(lambda: neo.feed.watchers and neo.requests)
 
     order_id = await broker.place(MARKET, timeout_s=5)
 
@@ -154,7 +152,7 @@ async def test_without_a_listener_there_is_no_connection(neo: KotakServer, broke
 
     await asyncio.sleep(0.1)
 
-    assert neo.feeds == 0
+    assert neo.feed.watchers == 0
 
 
 async def test_no_secret_is_told(neo: KotakServer) -> None:

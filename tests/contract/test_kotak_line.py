@@ -1,7 +1,4 @@
-"""Over a real socket: every way in which a call can end, and what it is taken for.
-
-With the broker's SDK too, where it is installed.
-"""
+"""Over a real socket, with the broker's SDK: every way in which a call can end, and what it is taken for."""
 
 import asyncio
 import logging
@@ -17,8 +14,6 @@ import structlog
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.kotak.broker import KotakBroker
-from pulse_adapters.kotak.client import MakeClient, choose_client
-from pulse_adapters.kotak.settings import ClientKind
 from pulse_domain.errors import (
     BrokerError,
     BrokerOutcomeUnknown,
@@ -26,7 +21,7 @@ from pulse_domain.errors import (
     BrokerUnavailable,
     StorageUnavailable,
 )
-from pulse_domain.instruments import Instrument, InstrumentTerms
+from pulse_domain.instruments import Instrument
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import OrderType
 from pulse_domain.testing.memory_sessions import InMemorySessions
@@ -39,7 +34,6 @@ from tests.contract.kotak_server import (
     KotakServer,
     Lose,
     Reply,
-    Traded,
     Trickle,
     kotak_server,
 )
@@ -60,28 +54,20 @@ TIMEOUT_S = 5.0
 SHORT_S = 0.6
 ORDER_ID = BrokerOrderId("250720000007242")
 OK = {"stat": "Ok", "nOrdNo": ORDER_ID, "stCode": 200}
-KINDS = list(ClientKind)
 UNKNOWN, REJECTED, UNAVAILABLE = BrokerOutcomeUnknown, BrokerRejected, BrokerUnavailable
-
-
-@pytest.fixture(params=KINDS)
-def make(request: pytest.FixtureRequest) -> MakeClient:
-    return choose_client(request.param)
 
 
 @pytest_asyncio.fixture
 async def neo() -> AsyncIterator[KotakServer]:
     market = FixedMarket(SystemClock())
     market.set(RELIANCE, "500.00")
-    async with kotak_server(
-        market, {"RELIANCE-EQ": Traded(instrument=RELIANCE, terms=InstrumentTerms())}
-    ) as server:
+    async with kotak_server(market) as server:
         yield server
 
 
 @pytest_asyncio.fixture
-async def broker(neo: KotakServer, make: MakeClient) -> AsyncIterator[KotakBroker]:
-    broker = await make_broker(neo.base_url, make=make)
+async def broker(neo: KotakServer) -> AsyncIterator[KotakBroker]:
+    broker = await make_broker(neo.base_url)
     yield broker
     await broker.close()
 
@@ -210,12 +196,12 @@ async def test_what_cannot_be_changed_costs_no_change(
     assert len(neo.requests) == 1
 
 
-async def test_an_instrument_without_a_symbol_is_not_sent(neo: KotakServer, make: MakeClient) -> None:
+async def test_an_instrument_without_a_symbol_is_not_sent(neo: KotakServer) -> None:
     async def down(instrument: Instrument) -> str | None:
         raise StorageUnavailable
 
-    broker = await make_broker(neo.base_url, make=make)
-    blind = await make_broker(neo.base_url, make=make, symbols=down)
+    broker = await make_broker(neo.base_url)
+    blind = await make_broker(neo.base_url, symbols=down)
     unlisted = ticket(instrument=Instrument.parse("NSE:UNLISTED"))
 
     for under_test in (broker, blind):
@@ -237,9 +223,7 @@ async def test_an_id_that_is_none_is_not_sent(broker: KotakBroker, neo: KotakSer
 
 
 async def test_what_the_sdk_refuses_is_a_definite_no(neo: KotakServer) -> None:
-    if ClientKind.SDK not in KINDS:
-        return
-    broker = await make_broker(neo.base_url, make=choose_client(ClientKind.SDK), symbols=_blank)
+    broker = await make_broker(neo.base_url, symbols=_blank)
 
     error = await ending(broker.place(TICKET, timeout_s=TIMEOUT_S))
     await broker.close()
@@ -326,8 +310,8 @@ async def test_a_redirect_is_not_followed_with_an_order(broker: KotakBroker, neo
     assert len(neo.requests) == 1
 
 
-async def test_a_refused_connection_is_not_sent(neo: KotakServer, make: MakeClient) -> None:
-    broker = await make_broker("http://127.0.0.1:1", make=make)
+async def test_a_refused_connection_is_not_sent(neo: KotakServer) -> None:
+    broker = await make_broker("http://127.0.0.1:1")
 
     error = await ending(broker.place(TICKET, timeout_s=TIMEOUT_S))
     await broker.close()
@@ -358,8 +342,8 @@ async def test_no_time_is_no_request(broker: KotakBroker, neo: KotakServer) -> N
     assert neo.requests == []
 
 
-async def test_closing_cuts_off_what_is_on_its_way(neo: KotakServer, make: MakeClient) -> None:
-    broker = await make_broker(neo.base_url, make=make)
+async def test_closing_cuts_off_what_is_on_its_way(neo: KotakServer) -> None:
+    broker = await make_broker(neo.base_url)
     neo.then(Hang())
     call = asyncio.create_task(ending(broker.place(TICKET, timeout_s=TIMEOUT_S)))
     await until(lambda: neo.requests)
@@ -381,9 +365,9 @@ async def test_a_session_that_is_over_is_not_tried_again(broker: KotakBroker, ne
     assert len(neo.requests) == 1
 
 
-async def test_without_a_session_nothing_is_sent(neo: KotakServer, make: MakeClient) -> None:
+async def test_without_a_session_nothing_is_sent(neo: KotakServer) -> None:
     store = InMemorySessions()
-    broker = await make_broker(neo.base_url, make=make, store=store)
+    broker = await make_broker(neo.base_url, store=store)
     broker._sessions._store = InMemorySessions()
 
     error = await ending(broker.place(TICKET, timeout_s=TIMEOUT_S))

@@ -1,4 +1,4 @@
-"""The login over a real socket, with the broker's SDK too, where it is installed."""
+"""The login over a real socket, with the broker's SDK."""
 
 import base64
 import json
@@ -15,42 +15,36 @@ import structlog
 from msgspec.structs import replace
 
 from pulse_adapters.clock import SystemClock
-from pulse_adapters.kotak.client import MakeClient, choose_client
 from pulse_adapters.kotak.login import LoggedIn, LoginFailed, code_of_now, log_in, stored_credentials
+from pulse_adapters.kotak.sdk import load_sdk
 from pulse_adapters.kotak.sessions import BROKER, KotakSessions
-from pulse_adapters.kotak.settings import ClientKind
 from pulse_domain.errors import StorageUnavailable
 from pulse_domain.testing.fake_clock import FakeClock
 from pulse_domain.testing.memory_sessions import InMemorySessions
 from tests.contract.kotak_server import Drop, KotakServer, Reply, kotak_server
 from tests.unit.kotak.make import CREDENTIALS, PLANTED, SETTINGS, SID, TOKEN, TOTP_SEED, UCC, neo_session, seal
 
-KINDS = list(ClientKind)
 CLOCK = SystemClock()
-
-
-@pytest.fixture(params=KINDS)
-def make(request: pytest.FixtureRequest) -> MakeClient:
-    return choose_client(request.param)
 
 
 @pytest_asyncio.fixture
 async def neo() -> AsyncIterator[KotakServer]:
+    load_sdk()  # not within the time of the first call
     async with kotak_server() as server:
         yield server
 
 
-async def attempt(neo: KotakServer, make: MakeClient, store: InMemorySessions, **changes: Any) -> LoggedIn:
+async def attempt(neo: KotakServer, store: InMemorySessions, **changes: Any) -> LoggedIn:
     settings = replace(SETTINGS, login_url=neo.base_url, **changes)
     credentials = stored_credentials(settings, CLOCK)
     assert credentials is not None
-    return await log_in(settings, credentials, make, store, CLOCK)
+    return await log_in(settings, credentials, store, CLOCK)
 
 
-async def failure(neo: KotakServer, make: MakeClient, **changes: Any) -> LoginFailed:
+async def failure(neo: KotakServer, **changes: Any) -> LoginFailed:
     store = InMemorySessions()
     with pytest.raises(LoginFailed) as failed:
-        await attempt(neo, make, store, **changes)
+        await attempt(neo, store, **changes)
     assert await store.newest(BROKER) is None
     return failed.value
 
@@ -64,10 +58,10 @@ def trade(**fields: Any) -> Reply:
 VIEW = Reply(body={"data": {"token": "planted.view.token", "sid": "planted-view-sid"}})
 
 
-async def test_two_steps_and_a_stored_session(neo: KotakServer, make: MakeClient) -> None:
+async def test_two_steps_and_a_stored_session(neo: KotakServer) -> None:
     store = InMemorySessions()
 
-    logged_in = await attempt(neo, make, store)
+    logged_in = await attempt(neo, store)
 
     assert [request.path for request in neo.requests] == [
         "/login/1.0/tradeApiLogin",
@@ -79,7 +73,8 @@ async def test_two_steps_and_a_stored_session(neo: KotakServer, make: MakeClient
     assert row.valid_until == logged_in.valid_until
     assert not any(secret.encode() in row.sealed_token for secret in PLANTED)
     session = await KotakSessions(store, seal(), CLOCK).current()
-    assert session == neo_session(neo.base_url)
+    assert session == neo_session(neo.base_url, token=session.token, sid=session.sid)
+    assert neo.sessions.current() == neo.sessions.check(session.token, session.sid)
 
 
 @pytest.mark.parametrize(
@@ -94,12 +89,12 @@ async def test_two_steps_and_a_stored_session(neo: KotakServer, make: MakeClient
     ],
 )
 async def test_where_orders_and_updates_are_is_told_by_the_login(
-    neo: KotakServer, make: MakeClient, given: str | None, feed_url: str
+    neo: KotakServer, given: str | None, feed_url: str
 ) -> None:
     store = InMemorySessions()
     neo.then(VIEW, trade(rtUrl=given))
 
-    await attempt(neo, make, store)
+    await attempt(neo, store)
 
     session = await KotakSessions(store, seal(), CLOCK).current()
     assert (session.base_url, session.feed_url) == ("https://e21.kotaksecurities.com", feed_url)
@@ -119,17 +114,17 @@ async def test_where_orders_and_updates_are_is_told_by_the_login(
         None,
     ],
 )
-async def test_a_session_goes_nowhere_else(neo: KotakServer, make: MakeClient, base_url: Any) -> None:
+async def test_a_session_goes_nowhere_else(neo: KotakServer, base_url: Any) -> None:
     neo.then(VIEW, trade(baseUrl=base_url))
 
-    await failure(neo, make)
+    await failure(neo)
 
 
 @pytest.mark.parametrize("token", ["", None, 5, "a\r\nHost: b", "é"])
-async def test_a_token_that_is_no_header_is_none(neo: KotakServer, make: MakeClient, token: Any) -> None:
+async def test_a_token_that_is_no_header_is_none(neo: KotakServer, token: Any) -> None:
     neo.then(VIEW, trade(token=token))
 
-    await failure(neo, make)
+    await failure(neo)
 
 
 def jwt(payload: Any) -> str:
@@ -137,55 +132,51 @@ def jwt(payload: Any) -> str:
 
 
 @pytest.mark.parametrize("payload", [{}, {"exp": "soon"}, {"exp": -1}, {"exp": 10**30}, [], None])
-async def test_an_expiry_that_makes_no_sense_is_not_looked_at(
-    neo: KotakServer, make: MakeClient, payload: Any
-) -> None:
+async def test_an_expiry_that_makes_no_sense_is_not_looked_at(neo: KotakServer, payload: Any) -> None:
     neo.then(VIEW, trade(token=jwt(payload)))
 
-    logged_in = await attempt(neo, make, InMemorySessions())
+    logged_in = await attempt(neo, InMemorySessions())
 
     assert timedelta(0) < logged_in.valid_until - logged_in.at <= timedelta(days=1)
 
 
-async def test_a_session_ends_where_its_token_says_so(neo: KotakServer, make: MakeClient) -> None:
+async def test_a_session_ends_where_its_token_says_so(neo: KotakServer) -> None:
     soon = datetime.fromtimestamp(int(CLOCK.now().timestamp()) + 5, UTC)
     neo.then(VIEW, trade(token=jwt({"exp": int(soon.timestamp())})))
 
-    assert (await attempt(neo, make, InMemorySessions())).valid_until == soon
+    assert (await attempt(neo, InMemorySessions())).valid_until == soon
 
 
 @pytest.mark.parametrize(
     "changes", [{"mpin": "111111"}, {"ucc": "OTHER"}, {"access_token": "another"}, {"totp_seed": "A" * 32}]
 )
-async def test_what_the_broker_refuses_will_be_refused_again(
-    neo: KotakServer, make: MakeClient, changes: dict[str, str]
-) -> None:
-    assert (await failure(neo, make, **changes)).refused
+async def test_what_the_broker_refuses_will_be_refused_again(neo: KotakServer, changes: dict[str, str]) -> None:
+    assert (await failure(neo, **changes)).refused
 
 
 @pytest.mark.parametrize("behaviour", [Drop(), Reply(text="<html>", status=502), Reply(body={}, status=500)])
-async def test_an_outage_is_no_refusal(neo: KotakServer, make: MakeClient, behaviour: Any) -> None:
+async def test_an_outage_is_no_refusal(neo: KotakServer, behaviour: Any) -> None:
     neo.then(behaviour)
 
-    assert not (await failure(neo, make)).refused
+    assert not (await failure(neo)).refused
 
 
-async def test_a_session_that_cannot_be_stored_is_none(neo: KotakServer, make: MakeClient) -> None:
+async def test_a_session_that_cannot_be_stored_is_none(neo: KotakServer) -> None:
     store = InMemorySessions()
     store.down = True
 
     with pytest.raises(StorageUnavailable):
-        await attempt(neo, make, store)
+        await attempt(neo, store)
 
 
 async def test_no_secret_is_told(
-    neo: KotakServer, make: MakeClient, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    neo: KotakServer, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     told = []
     with structlog.testing.capture_logs() as logs:
         for changes in ({"mpin": "907144"}, {"ucc": "OTHER"}):
-            failed = await failure(neo, make, **changes)
+            failed = await failure(neo, **changes)
             told.append("".join(traceback.format_exception(failed)))
 
     text = f"{told} {logs} {caplog.text} {capfd.readouterr()} {CREDENTIALS!r} {SETTINGS!r}"

@@ -1,8 +1,8 @@
 import pytest
 
-from pulse_domain.testing.contracts.order_store import OrderStoreContract, PassTime
+from pulse_domain.testing.contracts.order_store import OrderStoreContract, PassTime, PresenceOf, Restore
 from pulse_domain.testing.fake_clock import FakeClock
-from pulse_domain.testing.memory_store import InMemoryOrderStore
+from pulse_domain.testing.memory_store import InMemoryOrderStore, InMemoryPresence
 
 
 class TestInMemoryOrderStore(OrderStoreContract):
@@ -13,6 +13,17 @@ class TestInMemoryOrderStore(OrderStoreContract):
     @pytest.fixture
     def store(self, clock: FakeClock) -> InMemoryOrderStore:
         return InMemoryOrderStore(clock)
+
+    @pytest.fixture
+    def presence(self, store: InMemoryOrderStore) -> PresenceOf:
+        return lambda executor: InMemoryPresence(store, executor)
+
+    @pytest.fixture
+    def restore(self, store: InMemoryOrderStore) -> Restore:
+        async def move() -> None:
+            store.identity = "another"
+
+        return move
 
     @pytest.fixture
     def pass_time(self, clock: FakeClock) -> PassTime:

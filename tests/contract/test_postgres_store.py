@@ -6,8 +6,9 @@ import asyncpg
 import pytest
 
 from pulse_adapters.postgres.pool import Database
+from pulse_adapters.postgres.session_locks import PostgresPresence
 from pulse_adapters.postgres.store import PostgresOrderStore
-from pulse_domain.testing.contracts.order_store import OrderStoreContract
+from pulse_domain.testing.contracts.order_store import OrderStoreContract, PresenceOf, Restore
 
 # A clock_timestamp() of the test's own, found before the built-in one: time passes when the test says so.
 FAKE_CLOCK = """
@@ -50,6 +51,17 @@ class TestPostgresOrderStore(OrderStoreContract):
         await database.execute(FAKE_CLOCK)
         yield PostgresOrderStore(Database(_ShiftedPool(database)))
         await database.execute("DROP SCHEMA fake_time CASCADE")
+
+    @pytest.fixture
+    def presence(self, postgres_dsn: str) -> PresenceOf:
+        return lambda executor: PostgresPresence(postgres_dsn, executor)
+
+    @pytest.fixture
+    def restore(self, database: asyncpg.Pool) -> Restore:
+        async def move() -> None:
+            await database.execute("UPDATE store_identity SET identity = 'that of the server it came from'")
+
+        return move
 
     @pytest.fixture
     async def pass_time(self, database: asyncpg.Pool) -> Callable[[float], Awaitable[None]]:

@@ -10,6 +10,7 @@ import pytest
 from pulse_adapters.feeds.recordings import FeedFile
 from pulse_adapters.feeds.replay import ReplayFeed
 from pulse_adapters.feeds.synthetic import SyntheticFeed
+from pulse_adapters.virtual.broker import VirtualBroker
 from pulse_adapters.virtual.exchange import VirtualExchange
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
 from pulse_domain.instruments import Instrument, InstrumentTerms
@@ -21,6 +22,7 @@ from pulse_domain.testing.contracts.broker import BrokerContract
 from pulse_domain.testing.contracts.instrument_master import InstrumentMasterContract
 from pulse_domain.testing.contracts.market_data import MarketDataContract
 from pulse_domain.testing.fake_clock import FakeClock, settle
+from pulse_domain.testing.memory_reads import InMemoryReads
 from tests.unit.virtual.fixed_market import FixedMarket
 
 NIFTY = Instrument.parse("NFO:NIFTY26NOVFUT")
@@ -52,6 +54,40 @@ class TestVirtualExchange(BrokerContract):
     @pytest.fixture
     async def venue(self):
         venue = VirtualVenue()
+        yield venue
+        await venue.broker.close()
+
+
+class ProxyVenue:
+    instrument = NIFTY
+    terms = VirtualVenue.terms
+    price = VirtualVenue.price
+    refuses_known_tags = True
+
+    def __init__(self) -> None:
+        self._clock = FakeClock(auto=True)
+        self._reads = InMemoryReads(self._clock)
+        self._set(self.price)
+        self.broker = VirtualBroker(self._reads, self._clock, Random(1))
+
+    def _set(self, price: Decimal) -> None:
+        tick = self.terms.tick_size
+        self._reads.set(NIFTY, price, bid=price - tick, ask=price + tick)
+
+    async def move_price(self, price: Decimal) -> None:
+        self._set(price)
+        # To the next poll: in between it goes by what it knows.
+        await self._clock.sleep(1.0)
+        await self.broker.match_resting()
+
+    async def settle(self) -> None:
+        await settle()
+
+
+class TestVirtualBroker(BrokerContract):
+    @pytest.fixture
+    async def venue(self):
+        venue = ProxyVenue()
         yield venue
         await venue.broker.close()
 

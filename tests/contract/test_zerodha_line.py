@@ -25,9 +25,10 @@ from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
 from pulse_adapters.clock import SystemClock
+from pulse_adapters.real_broker.calls import NotSent, Unanswered
+from pulse_adapters.real_broker.lanes import Lane
 from pulse_adapters.zerodha.broker import ZerodhaBroker
-from pulse_adapters.zerodha.line import CallFailed, Lane, Line
-from pulse_adapters.zerodha.outcomes import NotSent, Unanswered
+from pulse_adapters.zerodha.line import CallFailed, Line
 from pulse_adapters.zerodha.protection import OWN_LIMIT, Protection
 from pulse_domain.errors import BrokerError, BrokerOutcomeUnknown, BrokerRejected, BrokerUnavailable
 from pulse_domain.instruments import InstrumentTerms

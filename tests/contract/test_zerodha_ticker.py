@@ -1,7 +1,6 @@
 """Order updates: the websocket, what it misses, and postbacks."""
 
 import asyncio
-import hashlib
 import json
 from collections import deque
 from collections.abc import AsyncIterator
@@ -17,14 +16,11 @@ from aiohttp import WSMsgType, web
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.zerodha.broker import ZerodhaBroker
-from pulse_adapters.zerodha.postbacks import BadPostback
-from pulse_domain.errors import BrokerUnavailable
 from pulse_domain.ports.broker import BrokerOrder, BrokerOrderStatus
 from pulse_domain.testing.memory_sessions import InMemorySessions
-from tests.unit.zerodha.kite_server import KiteServer, failure, kite_server, success
+from tests.unit.zerodha.kite_server import KiteServer, kite_server, success
 from tests.unit.zerodha.make import (
     API_KEY,
-    API_SECRET,
     PATIENCE_S,
     PLANTED,
     TICKET,
@@ -311,47 +307,3 @@ async def test_the_address_with_its_secrets_is_not_logged(kite: KiteServer, tick
     assert "handshake refused with 403" in reasons
     assert any("no connection" in reason for reason in reasons)
     assert all(secret not in str(logs) for secret in PLANTED)
-
-
-# --- postbacks
-
-
-def postback(secret: str = API_SECRET, **changes: Any) -> bytes:
-    signed = f"1{order()['order_timestamp']}{secret}"
-    checksum = hashlib.sha256(signed.encode()).hexdigest()
-    return json.dumps(order(checksum=checksum, user_id="AB1234", app_id=1, **changes)).encode()
-
-
-async def test_a_postback_is_checked_and_the_order_is_read_again(kite: KiteServer) -> None:
-    broker = await make_broker(kite.base_url)
-    updates = broker.updates()
-    kite.then(success([order(status="OPEN PENDING"), order(filled_quantity=4)]))
-
-    row = await broker.take_postback(postback(status="COMPLETE", filled_quantity=10))
-
-    # The checksum covers neither status nor quantity: what was posted of them is not believed.
-    assert row is not None
-    assert (row.status, row.filled_quantity) == (BrokerOrderStatus.OPEN, 4)
-    assert (await get(updates)) == row
-    assert kite.requests[0].path == "/orders/1"
-    await broker.close()
-
-
-async def test_a_forged_postback_reads_nothing(kite: KiteServer) -> None:
-    broker = await make_broker(kite.base_url)
-
-    with pytest.raises(BadPostback):
-        await broker.take_postback(postback(secret="guessed"))
-
-    assert kite.requests == []
-    await broker.close()
-
-
-async def test_a_postback_of_an_order_that_cannot_be_read_can_come_again(kite: KiteServer) -> None:
-    broker = await make_broker(kite.base_url)
-    kite.then(failure(503, "NetworkException"), failure(404, "OrderException"), success([{"order_id": "1"}]))
-
-    for _ in range(3):
-        with pytest.raises(BrokerUnavailable):
-            await broker.take_postback(postback())
-    await broker.close()

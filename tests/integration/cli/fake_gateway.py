@@ -57,6 +57,7 @@ def order_json(order_id: str, request: Json, *, filled: int, state: str, done: b
         "starts_at": at(0),
         "ends_at": at(60),
         "cancel_requested_at": None,
+        "paused": False,
         "last_seq": 9,
     }  # fmt: skip
 

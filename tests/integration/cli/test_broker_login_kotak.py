@@ -22,7 +22,7 @@ from pulse_background.kotak import open_kotak
 from pulse_domain.errors import BrokerUnavailable, PulseError
 from pulse_domain.instruments import Instrument, InstrumentTerms, Listing, ListingKind
 from pulse_domain.ports.broker_sessions import BrokerSession
-from tests.contract.kotak_server import KotakServer, Traded, kotak_server
+from tests.contract.kotak_server import KotakServer, kotak_server
 from tests.unit.kotak.make import (
     ACCESS_TOKEN,
     MOBILE_NUMBER,
@@ -44,7 +44,6 @@ ENVIRON = {
     "KOTAK_UCC": UCC,
     "KOTAK_MPIN": MPIN,
     "KOTAK_TOTP_SEED": TOTP_SEED,
-    "KOTAK_CLIENT": "rest",
     "BROKER_SESSION_SECRETS": SECRETS[0],
 }
 LISTING = Listing(
@@ -62,8 +61,7 @@ LISTING = Listing(
 async def neo() -> AsyncIterator[KotakServer]:
     market = FixedMarket(SystemClock())
     market.set(RELIANCE, "500.00")
-    listed = {"RELIANCE-EQ": Traded(instrument=RELIANCE, terms=InstrumentTerms())}
-    async with kotak_server(market, listed) as server:
+    async with kotak_server(market) as server:
         yield server
 
 
@@ -198,7 +196,7 @@ async def test_a_worker_sends_by_the_stored_session_and_the_brokers_symbols(
         order_id = await opened.broker.place(TICKET, timeout_s=5)
         [row] = (await opened.broker.order_book()).orders
         unlisted = replace(TICKET, instrument=Instrument.parse("NSE:UNLISTED"))
-        with pytest.raises(BrokerUnavailable, match="pulse instruments sync kotak"):
+        with pytest.raises(BrokerUnavailable, match="pulse instruments sync --broker kotak"):
             await opened.broker.place(unlisted, timeout_s=5)
 
     assert (row.broker_order_id, row.tags) == (order_id, (TICKET.tag,))
@@ -228,8 +226,8 @@ async def test_without_the_sdk_it_says_what_to_install(
         raise ModuleNotFoundError("No module named 'neo_api_client'", name="neo_api_client")
 
     monkeypatch.setattr("pulse_adapters.kotak.sdk.load_sdk", missing)
-    settings = read_kotak_settings({**ENVIRON, "KOTAK_CLIENT": "sdk"})
+    settings = read_kotak_settings(ENVIRON)
 
-    with pytest.raises(PulseError, match=r"pulse-adapters\[kotak\].*KOTAK_CLIENT=rest"):
+    with pytest.raises(PulseError, match=r"pip install \"pulse-adapters\[kotak\]\""):
         async with open_kotak(settings, Database(database), SystemClock()):
             pass

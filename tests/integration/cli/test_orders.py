@@ -120,7 +120,7 @@ def test_refused_connection_says_where_and_how_to_start(pulse: Run, line: str) -
 
 def test_state_folder_says_where_and_who(pulse: Run, gateway: FakeGateway, tmp_path: Path) -> None:
     use_secret_of_the_gateway(tmp_path / "state")
-    write_endpoint(tmp_path / "state", gateway.base_url)
+    write_endpoint(tmp_path / "state", gateway.base_url, f"{gateway.base_url}/pulse")
 
     done = pulse("order list", PULSE_GATEWAY_URL="", PULSE_TOKEN="")
 

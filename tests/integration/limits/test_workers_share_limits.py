@@ -64,6 +64,7 @@ async def test_two_workers_place_a_crowd_within_the_limit_though_redis_restarts(
                 broker=broker,
                 clock=clock,
                 leadership=lead,
+                presence=SoleProcess(),
                 executor_id=name,
                 limiter=limiter,
             )

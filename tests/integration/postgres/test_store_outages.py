@@ -14,15 +14,15 @@ import pytest_asyncio
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded import EmbeddedPostgres
 from pulse_adapters.ids import RandomIds
-from pulse_adapters.postgres.leader import PostgresLeadership
 from pulse_adapters.postgres.migrate import migrate
 from pulse_adapters.postgres.pool import Database, create_pool
+from pulse_adapters.postgres.session_locks import PostgresLeadership
 from pulse_adapters.postgres.store import PostgresOrderStore
 from pulse_domain.errors import DuplicateOrderUniqueKey, StorageUnavailable
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import NewOrder, Side
-from pulse_domain.ports.order_store import Booking, BrokerCall, OrderStore, Selection, SplitResult
+from pulse_domain.ports.order_store import BookFindings, Booking, BrokerCall, OrderStore, Selection, SplitResult
 from pulse_domain.testing.factories import CLIENT, new_order, order_request, plan, split_order
 
 PATIENCE_S = 20.0
@@ -90,6 +90,7 @@ METHODS: dict[str, Callable[[OrderStore], Awaitable[Any]]] = {
     "find_accepted": lambda store: store.find_accepted(CLIENT, "key"),
     "find_sighted": lambda store: store.find_sighted(CLIENT, DIGEST),
     "request_cancel": lambda store: store.request_cancel(NEW.order_id, "desk"),
+    "set_paused": lambda store: store.set_paused(NEW.order_id, True, "desk"),
     "claim_orders": lambda store: store.claim_orders(10, "worker", 60.0),
     "save_split": lambda store: store.save_split(
         NEW.order_id, ev.SplitSaved(attempt=1, expires_at=SystemClock().now(), slices=())
@@ -101,6 +102,11 @@ METHODS: dict[str, Callable[[OrderStore], Awaitable[Any]]] = {
     "book": lambda store: store.book([BOOKING]),
     "halt": lambda store: store.halt("desk", "test"),
     "resume": lambda store: store.resume("desk", "test"),
+    "halt_for_reconcile": lambda store: store.halt_for_reconcile("desk", "test"),
+    "note_findings": lambda store: store.note_findings(BookFindings(complete=True)),
+    "confirm_reconciled": lambda store: store.confirm_reconciled("desk", "test"),
+    "findings": lambda store: store.findings(),
+    "notice_restore": lambda store: store.notice_restore("worker"),
     "trading_state": lambda store: store.trading_state(),
     "in_flight": lambda store: store.in_flight(),
     "get": lambda store: store.get(NEW.order_id),
@@ -114,6 +120,10 @@ METHODS: dict[str, Callable[[OrderStore], Awaitable[Any]]] = {
     "broker_calls": lambda store: store.broker_calls(SystemClock().now() - timedelta(days=1)),
     "broker_order_ids": lambda store: store.broker_order_ids(SystemClock().now() - timedelta(days=1)),
     "forget_sightings": lambda store: store.forget_sightings(3600.0),
+    "archive": lambda store: store.archive(3600.0, limit=10),
+    "find_by_broker_order_ids": lambda store: store.find_by_broker_order_ids(["B-1"]),
+    "dead_executors": lambda store: store.dead_executors(["executor-1"]),
+    "now": lambda store: store.now(),
     "ping": lambda store: store.ping(),
 }
 

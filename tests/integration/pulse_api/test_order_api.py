@@ -303,6 +303,36 @@ async def test_halt_lists_nothing_in_flight_and_refuses_until_resumed(api: Api) 
     assert (resumed["halted"], accepted.status, empty.status) == (False, 202, 400)
 
 
+async def test_trading_state_is_shown(api: Api) -> None:
+    answer, before = await api.send("GET", "/internal/trading")
+    await api.send("POST", "/internal/trading/halt", {"reason": "a test"})
+    _, after = await api.send("GET", "/internal/trading")
+    refused, _ = await api.send("GET", "/internal/trading", None, {"Authorization": ""})
+
+    assert (answer.status, before["halted"], before["changed_by"]) == (200, False, None)
+    assert (after["halted"], after["changed_by"], after["reason"]) == (True, "desk-1", "a test")
+    assert refused.status == 401
+
+
+async def test_kill_halts_and_asks_to_cancel_every_order(api: Api) -> None:
+    made = [
+        (await api.send("POST", "/internal/orders", ORDER | {"order_unique_key": f"kill-{number}"}))[1]
+        for number in range(3)
+    ]
+    by = {"X-Operator": "telegram:70"}
+
+    answer, killed = await api.send("POST", "/internal/trading/kill", {"reason": "all of it"}, by)
+    _, again = await api.send("POST", "/internal/trading/kill", {"reason": "once more"}, by)
+    _, shown = await api.send("GET", f"/internal/orders/{made[0]['order_id']}")
+    empty, _ = await api.send("POST", "/internal/trading/kill", {"reason": ""}, by)
+    unnamed, _ = await api.send("POST", "/internal/trading/kill", {"reason": "x"}, {"X-Operator": "a b"})
+
+    assert (answer.status, killed["cancelled"], again["cancelled"]) == (200, 3, 0)
+    assert (killed["trading"]["halted"], killed["trading"]["changed_by"]) == (True, "telegram:70")
+    assert shown["cancel_requested_at"] is not None
+    assert (empty.status, unnamed.status) == (400, 400)
+
+
 async def test_pages_that_load_from_elsewhere_are_not_served(api: Api) -> None:
     for path in ("/schema", "/schema/swagger", "/schema/openapi.json"):
         answer, _ = await api.send("GET", path)

@@ -1,4 +1,4 @@
-"""`pulse simulate kite` as a process of its own, on a port of its own, with a journal of its own."""
+"""`pulse simulate` as a process of its own, on a port of its own, with a journal of its own."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from kiteconnect import KiteConnect
 
@@ -19,11 +19,13 @@ API_SECRET = "simulator-secret"
 _START_S = 30
 
 
-class KiteProcess:
-    """Killed and started again, it finds its journal and its port again.
+class SimulatorProcess:
+    """A face of the simulator. Killed and started again, it finds its journal and its port again.
 
     Without `delays` everything takes no time and the clock is right; without `limits` any rate is fine.
     """
+
+    face = ""
 
     def __init__(
         self, folder: Path, *more: str, seed: int = 7, delays: bool = False, limits: bool = False
@@ -35,16 +37,15 @@ class KiteProcess:
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
-        self._clients: list[KiteConnect] = []
         self.url = ""
 
-    def start(self) -> "KiteProcess":
+    def start(self) -> Self:
         log = self._folder / "simulator.log"
         began = log.stat().st_size if log.exists() else 0
         with log.open("ab") as out:
             command = [sys.executable, "-c", "import sys; from pulse.cli import main; sys.exit(main())"]
             self._process = subprocess.Popen(
-                [*command, "simulate", "kite", "--port", str(self._port), *self._options],
+                [*command, "simulate", self.face, "--port", str(self._port), *self._options],
                 stdout=out,
                 stderr=out,
             )
@@ -63,8 +64,6 @@ class KiteProcess:
         self._process.wait()
 
     def stop(self) -> int:
-        for client in self._clients:
-            client.reqsession.close()
         if self._process is None:
             return 0
         self._process.terminate()
@@ -76,10 +75,6 @@ class KiteProcess:
     def restart(self) -> None:
         self.kill()
         self.start()
-
-    @property
-    def ticker_url(self) -> str:
-        return self.url.replace("http", "ws", 1)
 
     def control(self, method: str, path: str = "", body: Any = None) -> Any:
         """Ask under /_simulator."""
@@ -105,6 +100,23 @@ class KiteProcess:
         assert answer["balanced"]
         orders: list[dict[str, Any]] = answer["orders"]
         return orders
+
+
+class KiteProcess(SimulatorProcess):
+    face = "kite"
+
+    def __init__(self, folder: Path, *more: str, **options: Any) -> None:
+        super().__init__(folder, *more, **options)
+        self._clients: list[KiteConnect] = []
+
+    def stop(self) -> int:
+        for client in self._clients:
+            client.reqsession.close()
+        return super().stop()
+
+    @property
+    def ticker_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
 
     def access_token(self) -> str:
         token: str = self.control("POST", "/access-token")["access_token"]

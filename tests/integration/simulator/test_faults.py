@@ -247,3 +247,24 @@ def test_an_error_of_the_oms_says_nothing_about_the_order(
 
     assert seen.value.code == 503
     assert true_count(kite_process) - before == int(is_placed)
+
+
+def test_the_log_of_calls_tells_what_was_asked_and_answered(
+    kite: KiteConnect, kite_process: KiteProcess
+) -> None:
+    before = len(kite_process.control("GET", "/calls"))
+    placed(kite, tag="wellplaced")
+    for kind, error in (("reject", InputException), ("drop_after", requests.ConnectionError)):
+        kite_process.fault(kind)
+        with pytest.raises(error):
+            placed(kite, tag=kind.replace("_", ""))
+    kite.orders()
+
+    calls = kite_process.control("GET", "/calls")[before:]
+    assert [(call["call"], call["path"], call["tag"], call["status"]) for call in calls] == [
+        ("place", "/orders/regular", "wellplaced", 200),
+        ("place", "/orders/regular", "reject", 400),
+        ("place", "/orders/regular", "dropafter", 0),
+        ("book", "/orders", None, 200),
+    ]
+    assert [call["at"] for call in calls] == sorted(call["at"] for call in calls)

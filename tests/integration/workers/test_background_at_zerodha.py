@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -79,10 +80,9 @@ class Desk:
         assert self._settings.zerodha is not None
         await log_in_there(self._simulator, self._settings.zerodha, self._sessions)
 
-    async def order(self) -> OrderId:
-        accepted = await self.store.accept(
-            new_order(RandomIds(self._clock), instrument=INFY, product=Product.CNC, total_quantity=10)
-        )
+    async def order(self, **over: Any) -> OrderId:
+        usual = {"instrument": INFY, "product": Product.CNC, "total_quantity": 10}
+        accepted = await self.store.accept(new_order(RandomIds(self._clock), **usual | over))
         self.wake(JobKind.SPLIT_ORDER)
         return accepted.order_id
 

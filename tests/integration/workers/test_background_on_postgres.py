@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.ids import RandomIds
-from pulse_adapters.postgres.leader import PostgresLeadership
+from pulse_adapters.postgres.session_locks import PostgresLeadership, PostgresPresence
 from pulse_adapters.postgres.pool import Database, create_pool
 from pulse_adapters.postgres.store import PostgresOrderStore
 from pulse_adapters.queue.memory import InProcessQueue
@@ -147,6 +147,7 @@ class Process:
         self.life = Life()
         self._stop = asyncio.Event()
         self._leadership: Leadership = PostgresLeadership(floor.dsn) if may_lead else NobodysLead()
+        self._presence = PostgresPresence(floor.dsn, name)
         given: dict[str, Any] = {
             "database_url": floor.dsn,
             "tag_prefix": TAG_PREFIX,
@@ -161,6 +162,7 @@ class Process:
                 broker=self.life.lend(floor.exchange),
                 clock=floor.clock,
                 leadership=self._leadership,
+                presence=self._presence,
                 executor_id=name,
                 on_sent=self.late_s.append,
             ),
@@ -178,6 +180,7 @@ class Process:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         await self._leadership.release()
+        await self._presence.release()
 
     async def finish(self) -> None:
         self._stop.set()

@@ -38,12 +38,15 @@ def order(**given: Any) -> Order:
         "starts_at": NINE,
         "ends_at": NINE,
         "cancel_requested_at": None,
+        "paused": False,
     }
     return Order(**fields | given)
 
 
 def execution(**given: Any) -> Execution:
     fields: dict[str, Any] = {
+        "execution_id": "exe_1",
+        "broker_order_id": None,
         "status": "PLANNED",
         "filled_quantity": 0,
         "average_price": None,

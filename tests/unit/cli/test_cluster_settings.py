@@ -21,6 +21,14 @@ REAL = {
     "ZERODHA_BASE_URL": "https://api.kite.trade",
     "ZERODHA_TICKER_URL": "wss://ws.kite.trade",
     "BROKER_SESSION_SECRETS": "r" * 32,
+    "KOTAK_ACCESS_TOKEN": "real-access-token",
+    "KOTAK_BASE_URL": "https://e21.kotaksecurities.com",
+    "KOTAK_LOGIN_URL": "https://mis.kotaksecurities.com",
+    "KOTAK_MOBILE_NUMBER": "+911112223334",
+    "KOTAK_MPIN": "765432",
+    "KOTAK_TOTP_SEED": "R" * 32,
+    "KOTAK_UCC": "REAL1",
+    "KOTAK_UNATTENDED_LOGIN": "yes",
 }
 DSN, REDIS = "postgresql://embedded", "redis://embedded"
 
@@ -30,8 +38,9 @@ def options(tmp_path: Path) -> ClusterOptions:
     return ClusterOptions(port=0, state_dir=tmp_path / "state", workers=3)
 
 
-def test_nothing_of_a_real_broker_reaches_a_process(options: ClusterOptions) -> None:
-    plan = Plan(options, REAL, SECRETS)
+@pytest.mark.parametrize("broker", ["", "zerodha", "kotak"])
+def test_nothing_of_a_real_broker_reaches_a_process(options: ClusterOptions, broker: str) -> None:
+    plan = Plan(options, REAL | {"BROKER_TYPE": broker}, SECRETS)
     plan.check()
 
     environs = (
@@ -43,9 +52,15 @@ def test_nothing_of_a_real_broker_reaches_a_process(options: ClusterOptions) -> 
     for environ in environs:
         assert not set(REAL.values()) & set(environ.values())
     worker = pulse_background.settings.read_settings(plan.for_worker(2, DSN, REDIS))
-    assert worker.zerodha is not None
-    assert worker.zerodha.access_token is None
-    assert worker.zerodha.base_url.startswith("http://127.0.0.1:")
+    assert worker.broker_type == (broker or "zerodha")
+    if worker.kotak is not None:
+        assert not worker.kotak.unattended_login
+        assert worker.kotak.login_url == plan.exchange
+    else:
+        assert worker.zerodha is not None
+        assert worker.zerodha.access_token is None
+        assert worker.zerodha.base_url == plan.exchange
+    assert plan.exchange.startswith("http://127.0.0.1:")
 
 
 def test_every_process_has_a_port_of_its_own(options: ClusterOptions) -> None:
@@ -56,9 +71,10 @@ def test_every_process_has_a_port_of_its_own(options: ClusterOptions) -> None:
     assert "METRICS_PORT" not in plan.for_order_api(DSN, REDIS)
 
 
-def test_hours_are_not_checked_unless_asked_for(options: ClusterOptions) -> None:
+@pytest.mark.parametrize("broker", ["zerodha", "kotak"])
+def test_hours_are_not_checked_unless_asked_for(options: ClusterOptions, broker: str) -> None:
     def outside(**environ: str) -> str:
-        environ = Plan(options, environ, SECRETS).for_order_api(DSN, REDIS)
+        environ = Plan(options, {"BROKER_TYPE": broker, **environ}, SECRETS).for_order_api(DSN, REDIS)
         return pulse_api.settings.read_settings(environ).market.rules.outside_session
 
     assert (outside(), outside(OUTSIDE_SESSION=""), outside(OUTSIDE_SESSION="reject")) == (
@@ -83,7 +99,7 @@ def test_what_an_exchange_under_a_call_takes_with_it_can_be_proven_absent_and_se
     ("name", "value"),
     [
         ("BROKER_TYPE", "virtual"),
-        ("BROKER_TYPE", "kotak"),
+        ("BROKER_TYPE", "other"),
         ("OUTSIDE_SESSION", "ignore"),
         ("SLICE_GRACE_SECONDS", "long"),
         ("GAPI_WEBHOOK_HOOKS", "none"),

@@ -15,7 +15,7 @@ from pulse.state import load_or_create_secrets
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The state folder, still to be made; nothing else of the environment counts."""
-    for name in ("PULSE_GATEWAY_URL", "PULSE_TOKEN", "PULSE_DEBUG"):
+    for name in ("GAPI_JWT_SECRETS", "PULSE_GATEWAY_URL", "PULSE_TOKEN", "PULSE_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PULSE_STATE_DIR", str(tmp_path / "state"))
     return tmp_path / "state"
@@ -111,6 +111,32 @@ def test_token_is_all_that_is_printed(folder: Path, capsys: pytest.CaptureFixtur
     token = capsys.readouterr().out.strip()
     claims = jwt.decode(token, secrets.jwt_secret, algorithms=["HS256"])
     assert (claims["sub"], claims["scope"]) == ("desk", "admin")
+
+
+def test_a_gateway_of_its_own_takes_the_token(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_or_create_secrets(folder)
+    newest, oldest = "newest" * 8, "oldest" * 8
+    monkeypatch.setenv("GAPI_JWT_SECRETS", f"{newest}, {oldest}")
+
+    assert main(["token"]) == 0
+
+    assert jwt.decode(capsys.readouterr().out.strip(), newest, algorithms=["HS256"])["sub"] == "demo"
+
+
+@pytest.mark.parametrize("secret", ["short", "\udc80" * 40])
+def test_a_secret_that_no_gateway_takes_signs_nothing(
+    secret: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GAPI_JWT_SECRETS", secret)
+
+    assert main(["token"]) == 2
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "GAPI_JWT_SECRETS" in said.err
+    assert secret not in said.err
 
 
 def test_token_as_json_says_when_it_ends(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ def claims_of(token: str, secret: str = SECRET) -> dict[str, object]:
 def test_gateway_is_the_given_one_the_running_one_or_the_usual_one(tmp_path: Path) -> None:
     assert gateway_url(None, tmp_path) == "http://127.0.0.1:8000"
 
-    write_endpoint(tmp_path, "http://127.0.0.1:8123")
+    write_endpoint(tmp_path, "http://127.0.0.1:8123", "http://127.0.0.1:8123/pulse")
 
     assert gateway_url(None, tmp_path) == "http://127.0.0.1:8123"
     assert gateway_url("https://pulse.example/desk/", tmp_path) == "https://pulse.example/desk"

@@ -9,6 +9,7 @@ from rich.pretty import pretty_repr
 
 from pulse.errors import StateError
 from pulse.state import (
+    Endpoint,
     load_or_create_secrets,
     load_secrets,
     reachable_url,
@@ -121,9 +122,11 @@ def test_no_secrets_where_there_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_endpoint_is_told_and_taken_back(tmp_path: Path) -> None:
-    write_endpoint(tmp_path, "http://127.0.0.1:8123")
+    write_endpoint(tmp_path, "http://127.0.0.1:8123", "http://127.0.0.1:8123/pulse")
 
-    assert read_endpoint(tmp_path) == "http://127.0.0.1:8123"
+    assert read_endpoint(tmp_path) == Endpoint(
+        base_url="http://127.0.0.1:8123", order_api="http://127.0.0.1:8123/pulse"
+    )
     assert mode_of(tmp_path / "endpoint.json") == 0o644
 
     remove_endpoint(tmp_path, "http://127.0.0.1:8123")
@@ -133,12 +136,14 @@ def test_endpoint_is_told_and_taken_back(tmp_path: Path) -> None:
 
 
 def test_endpoint_of_another_is_left_alone(tmp_path: Path) -> None:
-    write_endpoint(tmp_path, "http://127.0.0.1:8123")
-    write_endpoint(tmp_path, "http://127.0.0.1:9000")
+    write_endpoint(tmp_path, "http://127.0.0.1:8123", "http://127.0.0.1:8123/pulse")
+    write_endpoint(tmp_path, "http://127.0.0.1:9000", "http://127.0.0.1:9001")
 
     remove_endpoint(tmp_path, "http://127.0.0.1:8123")
 
-    assert read_endpoint(tmp_path) == "http://127.0.0.1:9000"
+    assert read_endpoint(tmp_path) == Endpoint(
+        base_url="http://127.0.0.1:9000", order_api="http://127.0.0.1:9001"
+    )
 
 
 def test_broken_endpoint_is_refused(tmp_path: Path) -> None:

@@ -130,6 +130,10 @@ def released(attempt: int = 1, not_before: datetime = MARKET_OPEN) -> ev.Executi
     return ev.ExecutionReleased(seq=1, chunk=0, attempt=attempt, reason="NOT_SENT", not_before=not_before)
 
 
+def rescheduled(was_due_at: datetime = MARKET_OPEN, due_at: datetime | None = None) -> ev.ExecutionRescheduled:
+    return ev.ExecutionRescheduled(seq=1, chunk=0, was_due_at=was_due_at, due_at=due_at or at(30))
+
+
 def unanswered(attempt: int = 1, call_ended_at: datetime | None = None) -> ev.ExecutionUnanswered:
     return ev.ExecutionUnanswered(
         seq=1, chunk=0, attempt=attempt, reason="TIMEOUT", call_ended_at=call_ended_at
@@ -154,6 +158,15 @@ def failed(attempt: int = 1) -> ev.ExecutionFailed:
 
 def unresolved(attempt: int = 1) -> ev.ExecutionUnresolved:
     return ev.ExecutionUnresolved(seq=1, chunk=0, attempt=attempt, reason="NOT_PROVABLE")
+
+
+def resolved_found(broker_order_id: str = "B1") -> ev.ExecutionResolvedFound:
+    named = BrokerOrderId(broker_order_id)
+    return ev.ExecutionResolvedFound(seq=1, chunk=0, broker_order_id=named, resolved_by="asha", note="seen")
+
+
+def resolved_absent(attempt: int = 1) -> ev.ExecutionResolvedAbsent:
+    return ev.ExecutionResolvedAbsent(seq=1, chunk=0, attempt=attempt, resolved_by="asha", note="not there")
 
 
 def cancel_requested() -> ev.ExecutionCancelRequested:

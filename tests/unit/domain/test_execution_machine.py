@@ -55,12 +55,15 @@ instants = st.integers(0, 600).map(make.at)
 EVENTS: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.CLAIMED: st.builds(make.claimed),
     Kind.RELEASED: st.builds(make.released, not_before=instants),
+    Kind.RESCHEDULED: st.builds(make.rescheduled, instants, instants),
     Kind.UNANSWERED: st.builds(make.unanswered, call_ended_at=st.none() | instants),
     Kind.ABSENCE_SEEN: st.builds(make.absence_seen, read_began_at=instants),
     Kind.WITHDRAWN: st.builds(make.withdrawn),
     Kind.LAPSED: st.builds(make.lapsed),
     Kind.FAILED: st.builds(make.failed),
     Kind.UNRESOLVED: st.builds(make.unresolved),
+    Kind.RESOLVED_FOUND: st.builds(make.resolved_found, st.sampled_from(["B1", "B2"])),
+    Kind.RESOLVED_ABSENT: st.builds(make.resolved_absent),
     Kind.CANCEL_REQUESTED: st.builds(make.cancel_requested),
     Kind.REPLACE_REQUESTED: st.builds(make.replace_requested, st.integers(1, 110)),
     Kind.ACCEPTED: st.builds(make.accepted, st.sampled_from(["B1", "B1", "B1", "B2"])),
@@ -85,6 +88,7 @@ MADE_ONCE = (
     ev.ExecutionWithdrawn,
     ev.ExecutionLapsed,
     ev.ExecutionUnresolved,
+    ev.ExecutionResolvedFound,
 )
 # What is likely to happen in a phase: with even odds most lives would end at once, unsent.
 COMMON: dict[Phase, list[Kind]] = {
@@ -287,6 +291,11 @@ class OrderMachine(RuleBasedStateMachine):
     @rule()
     def a_cancel_is_asked(self) -> None:
         self.happen(ev.CancelRequested(requested_by="desk"))
+
+    @rule(pause=st.booleans())
+    def somebody_pauses_or_resumes_it(self, pause: bool) -> None:
+        self.happen(ev.OrderPaused(paused_by="asha") if pause else ev.OrderResumed(resumed_by="asha"))
+        assert (self.history.order.paused_at is not None) is pause
 
     def happen_to_execution(self, event: Any) -> None:
         before = self.history.slices[event.seq - 1]

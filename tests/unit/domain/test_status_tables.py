@@ -73,6 +73,11 @@ REFUSED_BY_FACTS = {
     ("live, filled", ExecutionEventKind.CANCEL_REQUESTED),
     ("live, filled", ExecutionEventKind.REPLACE_REQUESTED),
     ("live, replacement asked", ExecutionEventKind.REPLACE_REQUESTED),
+    # Never sent, and known to be so: no riddle for a person.
+    ("withdrawn", ExecutionEventKind.RESOLVED_FOUND),
+    ("withdrawn", ExecutionEventKind.RESOLVED_ABSENT),
+    ("lapsed", ExecutionEventKind.RESOLVED_FOUND),
+    ("lapsed", ExecutionEventKind.RESOLVED_ABSENT),
 }
 
 # Busting a fill of a complete order closes it: the exchange does not put it back into the book.
@@ -87,12 +92,15 @@ def samples(attempt: int) -> dict[ExecutionEventKind, ev.AnyExecutionEvent]:
     events: list[ev.AnyExecutionEvent] = [
         make.claimed(attempt + 1),
         make.released(attempt),
+        make.rescheduled(),
         make.unanswered(attempt),
         make.absence_seen(attempt, make.at(60)),
         make.withdrawn(),
         make.lapsed(),
         make.failed(attempt),
         make.unresolved(attempt),
+        make.resolved_found(),
+        make.resolved_absent(attempt),
         make.cancel_requested(),
         make.replace_requested(50),
         make.accepted(),

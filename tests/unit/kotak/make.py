@@ -12,12 +12,11 @@ from msgspec.structs import replace
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.kotak.broker import KotakBroker
-from pulse_adapters.kotak.client import MakeClient, NeoSession
 from pulse_adapters.kotak.feed import FeedSettings
 from pulse_adapters.kotak.login import Credentials
-from pulse_adapters.kotak.rest import RestClient
-from pulse_adapters.kotak.sessions import BROKER, KotakSessions
-from pulse_adapters.kotak.settings import ClientKind, KotakSettings
+from pulse_adapters.kotak.sdk import load_sdk
+from pulse_adapters.kotak.sessions import BROKER, KotakSessions, NeoSession
+from pulse_adapters.kotak.settings import KotakSettings
 from pulse_adapters.sealing import TokenSeal
 from pulse_domain.instruments import Exchange, Instrument, InstrumentTerms
 from pulse_domain.orders.model import OrderType, Product, Side, Validity
@@ -44,7 +43,6 @@ SETTINGS = KotakSettings(
     ucc=UCC,
     mpin=MPIN,
     totp_seed=TOTP_SEED,
-    client=ClientKind.REST,
     pool_size=4,
 )
 RELIANCE = Instrument.parse("NSE:RELIANCE")
@@ -106,19 +104,18 @@ async def symbol_of(instrument: Instrument) -> str | None:
 async def make_broker(
     base_url: str,
     *,
-    make: MakeClient = RestClient,
     settings: KotakSettings = SETTINGS,
     store: InMemorySessions | None = None,
     **options: Any,
 ) -> KotakBroker:
     """A broker on the real clock, with a session that is valid."""
+    load_sdk()  # not within the time of the first call
     clock = SystemClock()
     store = store or InMemorySessions()
     if await store.newest(BROKER) is None:
         await store.save(stored(neo_session(base_url), clock=clock))
     return KotakBroker(
         replace(settings, login_url=base_url),
-        make,
         KotakSessions(store, seal(), clock, refresh_s=0.05),
         clock,
         Random(1),

@@ -7,14 +7,12 @@ import pytest
 from pulse_adapters.kotak.outcomes import (
     Answer,
     Ending,
-    NotSent,
-    Operation,
     Refused,
-    Unanswered,
     judge,
     message_of,
     text_code,
 )
+from pulse_adapters.real_broker.calls import NotSent, Operation, Unanswered
 from pulse_domain.errors import BrokerError, BrokerOutcomeUnknown, BrokerRejected, BrokerUnavailable
 
 WRITES = (Operation.PLACE, Operation.CANCEL, Operation.MODIFY)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import structlog
 
-from pulse_adapters.kotak.sessions import BROKER, KotakSessions, session_ends_at
+from pulse_adapters.kotak.sessions import BROKER, KotakSessions
+from pulse_adapters.real_broker.sessions import session_ends_at
 from pulse_domain.errors import BrokerUnavailable
 from pulse_domain.ports.broker_sessions import BrokerSession
 from pulse_domain.testing.fake_clock import FakeClock

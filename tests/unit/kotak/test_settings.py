@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from pulse_adapters.kotak.settings import ClientKind, KotakSettingsError, read_kotak_settings
+from pulse_adapters.kotak.settings import read_kotak_settings
+from pulse_adapters.real_broker.settings import BrokerSettingsError
 
 NEEDED = {
     "KOTAK_ACCESS_TOKEN": "planted-token",
@@ -20,7 +21,7 @@ def test_defaults() -> None:
     settings = read_kotak_settings(NEEDED)
 
     assert settings.login_url == "https://mis.kotaksecurities.com"
-    assert (settings.client, settings.pool_size, settings.unattended_login) == (ClientKind.SDK, 10, False)
+    assert (settings.pool_size, settings.unattended_login) == (10, False)
     assert (settings.mobile_number, settings.ucc, settings.mpin, settings.totp_seed) == (None,) * 4
 
 
@@ -31,7 +32,6 @@ def test_defaults() -> None:
         ("KOTAK_UCC", "ABC12", "ucc", "ABC12"),
         ("KOTAK_MPIN", "123456", "mpin", "123456"),
         ("KOTAK_TOTP_SEED", "abcd efgh ijkl mnop", "totp_seed", "ABCDEFGHIJKLMNOP"),
-        ("KOTAK_CLIENT", "rest", "client", ClientKind.REST),
         ("KOTAK_LOGIN_URL", "http://127.0.0.1:8010/", "login_url", "http://127.0.0.1:8010"),
         ("KOTAK_POOL_SIZE", "50", "pool_size", 50),
         ("BROKER_SESSION_SECRETS", f"{'a' * 32}, {'b' * 32}", "session_secrets", ("a" * 32, "b" * 32)),
@@ -42,7 +42,7 @@ def test_it_can_be_set(name: str, text: str, field: str, value: Any) -> None:
 
 
 def problem(environ: dict[str, str]) -> str:
-    with pytest.raises(KotakSettingsError) as raised:
+    with pytest.raises(BrokerSettingsError) as raised:
         read_kotak_settings(environ)
     return str(raised.value)
 
@@ -78,7 +78,6 @@ def test_unattended_logins_need_all_that_a_login_needs() -> None:
         ("KOTAK_TOTP_SEED", "planted-seed-0189"),
         ("KOTAK_TOTP_SEED", "planted"),
         ("KOTAK_UNATTENDED_LOGIN", "planted"),
-        ("KOTAK_CLIENT", "planted"),
         ("KOTAK_LOGIN_URL", "http://planted.example"),
         ("KOTAK_LOGIN_URL", "https://user:planted@host"),
         ("KOTAK_LOGIN_URL", "https://host/planted"),

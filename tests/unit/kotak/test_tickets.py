@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pulse_adapters.kotak.protection import stop_limit
-from pulse_adapters.kotak.tickets import check_ticket, order_fields, plain_price
+from pulse_adapters.kotak.tickets import check_ticket, order_fields, price_text
 from pulse_domain.errors import BrokerRejected
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.orders.model import OrderType, Product, Side, Validity
@@ -129,5 +129,5 @@ def test_a_sale_is_never_offered_for_nothing() -> None:
     ("price", "text"), [("1E+2", "100"), ("0.0", "0"), ("500.50", "500.5"), ("0.0025", "0.0025")]
 )
 def test_prices_are_plain(price: str, text: str) -> None:
-    assert plain_price(Decimal(price)) == text
-    assert plain_price(None) == "0"
+    assert price_text(Decimal(price)) == text
+    assert price_text(None) == "0"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pulse_adapters.kotak.wire import NeoOrder, UnreadableRow, read_message, read_order, read_trade
+from pulse_adapters.kotak.wire import NeoOrder, read_message, read_order, read_trade
+from pulse_adapters.real_broker.rows import UnreadableRow
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders.model import Side
 from pulse_domain.ports.broker import BrokerOrderStatus as Status

@@ -26,9 +26,13 @@ def test_the_virtual_broker_is_always_open(broker: str) -> None:
     assert market.freeze_reading is FreezeReading.SAFE
 
 
+@pytest.mark.parametrize("variable", ["BROKER_TYPE", "VIRTUAL_BROKER_READS"])
 @pytest.mark.parametrize("broker", ["zerodha", "kotak"])
-def test_a_real_broker_keeps_hours_and_its_own_rules(broker: str) -> None:
-    rules = read_market({"BROKER_TYPE": broker}).rules
+def test_a_real_broker_keeps_hours_and_its_own_rules(broker: str, variable: str) -> None:
+    market = read_market({variable: broker})
+    rules = market.rules
+
+    assert market.broker == broker
 
     assert rules.outside_session is OutsideSession.REJECT
     assert rules.unconfirmed == {Exchange.MCX, Exchange.CDS}
@@ -75,6 +79,8 @@ def test_empty_variables_count_as_absent() -> None:
     ("name", "value"),
     [
         ("BROKER_TYPE", "upstox"),
+        ("VIRTUAL_BROKER_READS", "upstox"),
+        ("VIRTUAL_BROKER_READS", "virtual"),
         ("OUTSIDE_SESSION", "ignore"),
         ("MARKET_PHASES", "CONTINUOUS,NIGHT"),
         ("MARKET_CALENDAR", "tomorrow"),
@@ -96,6 +102,11 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(name: str, value: str
     assert "\n" not in str(raised.value)
 
 
+def test_a_real_broker_is_not_taken_for_a_virtual_one() -> None:
+    with pytest.raises(ValueError, match="VIRTUAL_BROKER_READS goes with BROKER_TYPE=virtual only"):
+        read_market({"BROKER_TYPE": "zerodha", "VIRTUAL_BROKER_READS": "zerodha"})
+
+
 @pytest.mark.parametrize(
     ("broker", "url"),
     [
@@ -108,14 +119,16 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(name: str, value: str
 )
 def test_a_real_broker_is_never_silently_open(broker: str, url: str) -> None:
     with pytest.raises(ValueError, match="OUTSIDE_SESSION=accept goes with BROKER_TYPE=virtual only"):
+        # The address that counts is the broker's own.
         read_market({"BROKER_TYPE": broker, "OUTSIDE_SESSION": "accept", "ZERODHA_BASE_URL": url})
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8600", "http://localhost:8600", "http://[::1]:8600"])
-def test_a_simulated_broker_may_be_open_at_any_hour(url: str) -> None:
-    asked = {"BROKER_TYPE": "zerodha", "ZERODHA_BASE_URL": url}
+@pytest.mark.parametrize(("broker", "name"), [("zerodha", "ZERODHA_BASE_URL"), ("kotak", "KOTAK_LOGIN_URL")])
+def test_a_simulated_broker_may_be_open_at_any_hour(broker: str, name: str, url: str) -> None:
+    asked = {"BROKER_TYPE": broker, name: url}
 
     assert read_market(asked).rules.outside_session is OutsideSession.REJECT
     opened = read_market(asked | {"OUTSIDE_SESSION": "accept"}).rules
     assert opened.outside_session is OutsideSession.ACCEPT
-    assert opened.capabilities is CAPABILITIES["zerodha"], "the hours alone are off"
+    assert opened.capabilities is CAPABILITIES[broker], "the hours alone are off"

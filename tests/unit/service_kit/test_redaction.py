@@ -63,6 +63,12 @@ def test_jwt_is_masked_without_a_word_about_it(parts: list[str]) -> None:
     assert token not in mask(f"refused: sid-{token}")
 
 
+@given(st.from_regex(r"[0-9]{5,12}:AA[A-Za-z0-9_-]{33}", fullmatch=True))
+def test_key_of_a_bot_is_masked_wherever_it_stands(key: str) -> None:
+    for text in (key, f"POST https://api.example/bot{key}/send", f"The token `{key}` was rejected", f"x{key}y"):
+        assert key.partition(":")[2] not in mask(text)
+
+
 @given(secret_names, secrets)
 def test_assignment_to_a_secret_name_is_masked(name: str, secret: str) -> None:
     for text in (

@@ -11,6 +11,7 @@ import pytest
 from pulse_adapters.simulator.catalog import COLUMNS, Catalog, CatalogError, load_catalog, made_catalog
 from pulse_adapters.simulator.kite import protection
 from pulse_adapters.simulator.pace import draw_pace
+from pulse_adapters.simulator.protection import worst_price
 from pulse_domain.instruments import Exchange, Instrument
 from pulse_domain.orders.model import Side
 from tests.unit.simulator.make import FixedMarket
@@ -109,9 +110,9 @@ def test_the_automatic_band_follows_the_price(price: str, is_option: bool, perce
 def test_a_protected_price_stays_within_the_band_and_on_the_grid() -> None:
     tick = Decimal("0.05")
 
-    assert protection.protected(Decimal("100.10"), Side.BUY, Decimal(1), tick) == Decimal("101.10")
-    assert protection.protected(Decimal("100.10"), Side.SELL, Decimal(1), tick) == Decimal("99.10")
-    assert protection.protected(tick, Side.SELL, Decimal(100), tick) == tick
+    assert worst_price(Decimal("100.10"), Side.BUY, Decimal("1.001"), tick) == Decimal("101.10")
+    assert worst_price(Decimal("100.10"), Side.SELL, Decimal("1.001"), tick) == Decimal("99.10")
+    assert worst_price(tick, Side.SELL, tick, tick) == tick
 
 
 def test_a_seed_makes_a_pace_of_its_own() -> None:

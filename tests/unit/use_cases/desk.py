@@ -21,6 +21,7 @@ from pulse_domain.testing.sequential_ids import SequentialIds
 from pulse_domain.use_cases.accept import AcceptCommand, AcceptOrder
 from pulse_domain.use_cases.book_facts import BookFacts
 from pulse_domain.use_cases.cancel import CancelExecutions, RequestCancel
+from pulse_domain.use_cases.catch_up import CatchUp
 from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
 from pulse_domain.use_cases.halt import HaltTrading, ResumeTrading
 from pulse_domain.use_cases.monitor import MonitorTimeouts
@@ -77,6 +78,7 @@ class Desk:
         self.request_cancel = RequestCancel(self.store, self.queue)
         self.facts = BookFacts(self.store, self.broker, TAG_PREFIX)
         self.reconcile = self.new_reconcile()
+        self.catch_up = CatchUp(self.store)
         self.monitor = MonitorTimeouts(self.store, self.cancel_executions)
         self.halt = HaltTrading(self.store, self.clock)
         self.resume = ResumeTrading(self.store)
@@ -115,6 +117,8 @@ class Desk:
         return accepted.order_id
 
     async def claim(self) -> list[Claim]:
+        """Claim what is due, as an executor does: what is late gets its new instant first."""
+        await self.catch_up()
         return await self.store.claim_executions(100, "executor-1", LEASE_S)
 
     async def send(self, claim: Claim) -> Booking:

@@ -272,7 +272,7 @@ async def test_rows_of_others_are_left_alone(desk: Desk) -> None:
     desk.broker.foreign(instrument=RELIANCE, side=Side.BUY, quantity=100)
     desk.broker.foreign(instrument=RELIANCE, side=Side.BUY, quantity=100, tags=["by-hand", "T1short"])
 
-    assert await book(desk) == FactsReport()
+    assert await book(desk) == FactsReport(nameless=True)
 
 
 async def test_row_with_our_prefix_and_no_execution_is_reported(desk: Desk) -> None:
@@ -407,3 +407,15 @@ async def test_end_of_a_second_order_does_not_end_the_first(desk: Desk) -> None:
     await desk.facts([row for row in desk.broker.rows() if row.broker_order_id == second.broker_order_id])
 
     assert (await desk.execution(order_id)).phase is Phase.LIVE
+
+
+async def test_a_row_without_a_tag_is_known_by_its_broker_order_id(desk: Desk) -> None:
+    order_id = await desk.order()
+    await desk.send_due()
+    row = desk.row((await desk.execution(order_id)).tag)
+
+    early = await desk.facts([replace(row, tags=(), broker_order_id="B-unheard-of")])
+    known = await desk.facts([replace(row, tags=(), status=BrokerOrderStatus.CANCELLED)])
+
+    assert (early.nameless, known.nameless) == (True, False)
+    assert (await desk.execution(order_id)).status is ExecutionStatus.CANCELLED

@@ -6,11 +6,12 @@ import pytest
 
 from pulse_domain.orders.journal import replay
 from pulse_domain.orders.model import SplitConfig
-from pulse_domain.orders.status import ExecutionStatus, OrderState, Phase, SliceStage
+from pulse_domain.orders.status import ExecutionStatus, OrderState, Phase, SliceStage, TerminalReason
 from pulse_domain.orders.summary import summarise_history
 from pulse_domain.ports.broker import BrokerOrderStatus
 from pulse_domain.ports.order_store import Claim
 from pulse_domain.testing.contracts.order_store import as_accepted, check_history
+from pulse_domain.testing.memory_store import InMemoryPresence
 from pulse_domain.testing.scripted_broker import (
     Accepts,
     CallOutcome,
@@ -56,6 +57,84 @@ async def test_crash_between_claim_and_send_is_never_sent_again(desk: Desk) -> N
     await desk.pass_time(3600 - LEASE_S - 3 * SETTLE_S)
     await desk.send_due()
     assert [ticket.tag for ticket in desk.broker.tickets] == [second.executions[0].tag]
+
+
+async def test_what_a_dead_executor_claimed_and_never_sent_is_sent_by_another(desk: Desk) -> None:
+    order_id = await desk.order(split_config=HOUR)
+    presence = InMemoryPresence(desk.store, "executor-1")
+    await presence.hold()
+    [claim] = await desk.claim()
+    await presence.release()  # killed
+    await desk.pass_time(LEASE_S)
+    await desk.monitor()
+
+    for _ in range(2):
+        await desk.pass_time(SETTLE_S)
+        assert await desk.claim() == []
+        await desk.reconcile()
+    await desk.send_due()
+
+    [first, _] = await desk.store.slices(order_id)
+    assert first.executions[0].status is ExecutionStatus.OPEN
+    assert first.executions[0].attempt == 2
+    assert desk.broker.times_sent(claim.execution.tag) == 1
+
+
+async def test_what_a_dead_executor_had_sent_is_found_and_not_sent_again(desk: Desk) -> None:
+    await desk.order(split_config=HOUR)
+    presence = InMemoryPresence(desk.store, "executor-1")
+    await presence.hold()
+    [claim] = await desk.claim()
+    await desk.send(claim)
+    await presence.release()
+    await desk.pass_time(LEASE_S)
+    await desk.monitor()
+
+    for _ in range(3):
+        await desk.pass_time(SETTLE_S)
+        await desk.reconcile()
+        await desk.send_due()
+
+    assert desk.broker.times_sent(claim.execution.tag) == 1
+
+
+@pytest.mark.parametrize("fate", ["stopped", "forgotten"])
+async def test_without_proof_of_death_nothing_is_sent_again(desk: Desk, fate: str) -> None:
+    # A stopped process keeps its lock; and a store that began a new life knows of nobody's end.
+    await desk.order(split_config=HOUR)
+    presence = InMemoryPresence(desk.store, "executor-1")
+    await presence.hold()
+    [claim] = await desk.claim()
+    if fate == "forgotten":
+        await presence.release()
+        desk.store.forget_executors()
+    await desk.pass_time(LEASE_S)
+    await desk.monitor()
+
+    for _ in range(3):
+        await desk.pass_time(SETTLE_S)
+        await desk.reconcile()
+        await desk.send_due()
+
+    assert desk.broker.times_sent(claim.execution.tag) == 0
+
+
+async def test_an_order_of_a_day_that_the_book_has_dropped_is_closed_as_unresolved(desk: Desk) -> None:
+    order_id = await desk.order()
+    await desk.send_due()
+    await desk.reconcile()
+    resting = await desk.execution(order_id)
+    assert resting.status is ExecutionStatus.OPEN
+    await desk.pass_time(21 * 3600)
+    desk.broker.remove(desk.row(resting.tag).broker_order_id)
+
+    report = await desk.reconcile()
+
+    execution = await desk.execution(order_id)
+    assert report.unresolved == (execution.execution_id,)
+    assert (execution.terminal, execution.reason) == (TerminalReason.UNRESOLVED, "DAY_OVER")
+    assert (await desk.view(order_id)).summary.state is OrderState.UNRESOLVED
+    assert (await desk.reconcile()).unresolved == ()
 
 
 async def test_crash_between_send_and_record_is_found_by_its_tag(desk: Desk) -> None:
@@ -200,16 +279,25 @@ async def test_order_found_after_its_cancel_is_cancelled_at_the_broker(desk: Des
     assert desk.broker.cancels == [desk.row(claim.execution.tag).broker_order_id]
 
 
-async def test_late_slices_inside_the_window_are_sent_and_later_ones_never(desk: Desk) -> None:
+async def test_late_slices_inside_the_window_go_out_spaced_and_later_ones_never(desk: Desk) -> None:
     config = SplitConfig(num_splits=4, duration_minutes=30, randomize=False)
     order_id = await desk.order(split_config=config)
-    await desk.pass_time(25 * 60)
-    await desk.send_due()
-    await desk.pass_time(5 * 60 + GRACE_S)
+    await desk.pass_time(24 * 60)
 
+    # Three are late, and six minutes are left: one goes at once, the others two minutes apart.
+    counts = []
+    for _ in range(3):
+        await desk.send_due()
+        counts.append(len(desk.broker.tickets))
+        await desk.pass_time(119)
+        await desk.send_due()
+        counts.append(len(desk.broker.tickets))
+        await desk.pass_time(1)
+    await desk.pass_time(GRACE_S)
     await desk.monitor()
     await desk.send_due()
 
+    assert counts == [1, 1, 2, 2, 3, 3]
     assert [execution.status for execution in await desk.executions(order_id)] == [
         *[ExecutionStatus.OPEN] * 3, ExecutionStatus.EXPIRED,
     ]  # fmt: skip

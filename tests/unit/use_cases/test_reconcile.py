@@ -440,6 +440,20 @@ async def test_broker_that_never_shows_a_whole_book_leaves_it_unresolved(desk: D
     assert slice_.outcome is SliceOutcome.UNRESOLVED
 
 
+async def test_after_a_long_outage_a_second_read_that_comes_too_soon_gives_nothing_up(desk: Desk) -> None:
+    order_id = await unknown(desk)
+    await desk.pass_time(2 * GIVE_UP_S)
+    await desk.reconcile()
+
+    await desk.pass_time(1)
+    report = await desk.reconcile()
+
+    assert report.unresolved == ()
+    await desk.pass_time(30)
+    await desk.reconcile()
+    assert (await first(desk, order_id)).reason == PROVEN_ABSENT
+
+
 async def test_unresolved_execution_is_never_sent_again(desk: Desk) -> None:
     order_id = await unknown(desk, split_config=None)
     desk.broker.foreign(instrument=RELIANCE, side=Side.BUY, quantity=100)

@@ -26,7 +26,8 @@ from service_kit import Ids, current
 
 _STEPS = (
     "claim_orders", "save_split", "fail_split", "recover_splits", "next_due", "claim_executions", "book",
-    "in_flight", "select", "find_by_tags", "broker_order_ids", "forget_sightings",
+    "in_flight", "select", "find_by_tags", "broker_order_ids", "forget_sightings", "notice_restore",
+    "halt_for_reconcile", "note_findings",
 )  # fmt: skip
 
 
@@ -172,6 +173,10 @@ class Floor:
         rows = [[quantity] for quantity in quantities or (100,)]
         return (await split_order(self.store, self.ids, rows, due_in_s=due_in_s, **over)).order_id
 
+    async def crowd(self, count: int, **over: Any) -> list[OrderId]:
+        """So many orders of one execution each."""
+        return [await self.order(10, **over) for _ in range(count)]
+
     async def ask_for_cancel(self, order_id: OrderId) -> None:
         """Note the wish, on a line that always holds."""
         await InMemoryOrderStore.request_cancel(self.store, order_id, "desk-1")
@@ -191,8 +196,8 @@ class Floor:
         [execution] = await self.executions(order_id)
         return execution
 
-    async def phases(self, order_id: OrderId) -> list[Phase]:
-        return [execution.phase for execution in await self.executions(order_id)]
+    async def phases(self, *order_ids: OrderId) -> list[Phase]:
+        return [e.phase for order_id in order_ids for e in await self.executions(order_id)]
 
 
 @asynccontextmanager

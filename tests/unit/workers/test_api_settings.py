@@ -52,8 +52,10 @@ def problem(environ: dict[str, str]) -> str:
 def test_every_field_is_tried_here() -> None:
     fields = {field for field, *_ in VARIABLES.values()}
 
-    # The market's rules have tests of their own.
-    assert fields | {"database_url", "service_token", "market"} == set(Settings.__struct_fields__)
+    # The market's rules have tests of their own, and so has the secret of postbacks.
+    assert fields | {"database_url", "service_token", "market", "zerodha_api_secret"} == set(
+        Settings.__struct_fields__
+    )
 
 
 @pytest.mark.parametrize("given", ["absent", "empty"])
@@ -103,3 +105,16 @@ def test_no_secret_is_shown_where_values_are_printed_in_colour() -> None:
 
     # rich, which prints the tracebacks of the command line, asks for this instead of the repr.
     assert "planted" not in repr(list(settings.__rich_repr__()))
+
+
+def test_the_secret_of_postbacks_is_for_that_broker_and_shown_to_nobody() -> None:
+    given = NEEDED | {"ZERODHA_API_SECRET": "planted-api-secret"}
+
+    settings = read_settings(given | {"BROKER_TYPE": "zerodha"})
+
+    assert settings.zerodha_api_secret == "planted-api-secret"
+    assert "planted" not in repr(settings)
+    assert [read_settings(given | {"BROKER_TYPE": name}).zerodha_api_secret for name in ("", "kotak")] == [
+        None, None,
+    ]  # fmt: skip
+    assert read_settings(NEEDED | {"BROKER_TYPE": "zerodha"}).zerodha_api_secret is None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,9 +16,11 @@ from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import OrderId
 from pulse_domain.orders.model import OrderType, SplitConfig
 from pulse_domain.orders.status import ExecutionStatus, OrderQueueStatus, OrderState, Phase
+from pulse_domain.ports.notifier import NotificationKind
 from pulse_domain.ports.work_queue import JobKind
 from pulse_domain.testing.factories import TAG_PREFIX, order_request
 from pulse_domain.testing.fake_clock import settle
+from pulse_domain.testing.memory_notifier import RecordingNotifier
 from pulse_domain.testing.memory_queue import RecordingQueue
 from pulse_domain.testing.scripted_broker import Partial, Rejects, Unavailable, Unknown
 from pulse_domain.use_cases.cancel import RequestCancel
@@ -48,13 +51,16 @@ class Process:
     ) -> None:
         self.late_s: list[float] = []
         self.stop = asyncio.Event()
+        self.notifier = RecordingNotifier()
         ports = BackgroundPorts(
             store=floor.store,
             broker=floor.broker,
             clock=floor.clock,
             leadership=leadership or SoleProcess(),
+            presence=SoleProcess(),
             executor_id=name,
             on_sent=self.late_s.append,
+            notify=self.notifier.notify,
         )
         given: dict[str, Any] = {"database_url": "postgresql://unused", "tag_prefix": TAG_PREFIX}
         self._background = Background(ports, Settings(**given | settings))
@@ -259,7 +265,11 @@ async def test_an_outage_of_the_store_delays_and_doubles_nothing(floor: Floor) -
         await floor.clock.advance(60)
         floor.store.away = False
         await floor.clock.advance(10)
+        # Two missed their instants: they do not go out together.
+        after_the_outage = len(floor.broker.sent)
+        await floor.clock.advance(3600)
 
+        assert after_the_outage == 3
         assert await state(floor, order_id) is OrderState.FILLED
         assert [ticket.quantity for ticket in floor.broker.sent] == [25] * 4
 
@@ -552,3 +562,28 @@ async def test_a_call_that_broke_off_is_told_with_its_order(floor: Floor, log_li
     [line] = [line for line in log_lines() if line["level"] == "error"]
     assert "Broken" in line["exception"]
     assert (line.get("order_id"), line.get("request_id")) == (order_id, "req-1")
+
+
+async def test_people_hear_of_rejections_and_of_a_line_that_is_down(floor: Floor) -> None:
+    async with working(floor) as process:
+        floor.broker.on_place(Rejects("MARGIN"))
+        await floor.order()
+        await floor.clock.advance(5)
+        floor.broker.on_place(*[Unavailable()] * 5)
+        await floor.crowd(5)
+        await floor.clock.advance(5)
+
+    told = [each.kind for each in process.notifier.told]
+    assert told.count(NotificationKind.REJECT) == 1
+    assert NotificationKind.BREAKER in told
+
+
+async def test_people_hear_of_a_clock_that_is_off_from_the_start_once(floor: Floor) -> None:
+    async def an_hour_ago() -> datetime:
+        return floor.clock.now() - timedelta(hours=1)
+
+    floor.store.now = an_hour_ago  # type: ignore[method-assign]
+    async with working(floor) as process:
+        await floor.clock.advance(60)
+
+    assert [each.kind for each in process.notifier.told] == [NotificationKind.CLOCK]

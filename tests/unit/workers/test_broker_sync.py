@@ -16,6 +16,7 @@ from pulse_domain.testing.scripted_broker import Partial, Unavailable, Unknown
 from pulse_domain.use_cases.book_facts import BookFacts
 from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
 from pulse_domain.use_cases.reconcile import Reconcile, ReconcileSettings
+from pulse_domain.use_cases.review import InspectBook
 from tests.unit.workers.floor import Broken, Floor, SlowBroker, running
 
 INTERVAL_S = 5.0
@@ -25,14 +26,15 @@ LIVE, UNKNOWN = Phase.LIVE, Phase.UNKNOWN
 
 class Sync(BrokerSync):
     def __init__(self, floor: Floor, broker: Broker | None = None) -> None:
-        self.wakeup = Wakeup(floor.clock)
+        self.hints = Wakeup(floor.clock)
         facts = BookFacts(floor.store, broker or floor.broker, TAG_PREFIX)
         super().__init__(
             broker or floor.broker,
             facts,
             Reconcile(floor.store, broker or floor.broker, facts, floor.clock, ReconcileSettings()),
+            InspectBook(floor.store, "worker-1"),
             floor.clock,
-            self.wakeup,
+            self.hints,
             interval_s=INTERVAL_S,
         )
 
@@ -188,11 +190,42 @@ async def test_the_book_is_read_at_once_and_then_at_every_interval(floor: Floor,
     assert reads == [1, 2, 3, 4]
 
 
-async def test_a_hint_makes_it_read_sooner(floor: Floor, sync: Sync) -> None:
-    async with running(sync.run()):
-        sync.wakeup.call()
+async def test_a_hint_makes_any_process_read_the_book(floor: Floor, sync: Sync) -> None:
+    floor.broker.pushes = False
+    order_id = await send(floor, await claimed(floor))
+    async with running(sync.follow_hints()):
+        [row] = floor.broker.rows()
+        floor.broker.fill(row.broker_order_id, 100)
+        await settle()
+        before = floor.broker.reads
+        sync.hints.call()
         await settle()
 
+        assert (before, floor.broker.reads) == (0, 1)
+        assert (await floor.execution(order_id)).status is ExecutionStatus.FILLED
+
+
+async def test_hints_that_come_together_share_a_read(floor: Floor, sync: Sync) -> None:
+    async with running(sync.follow_hints()):
+        reads = []
+        for _ in range(10):
+            sync.hints.call()
+            await floor.clock.advance(0.1)
+        reads.append(floor.broker.reads)
+        await floor.clock.advance(10)
+        reads.append(floor.broker.reads)
+
+    assert reads == [1, 2]
+
+
+async def test_a_read_on_a_hint_that_failed_ends_nothing(floor: Floor, sync: Sync) -> None:
+    floor.broker.on_read(Unavailable())
+    async with running(sync.follow_hints()) as following:
+        for _ in range(2):
+            sync.hints.call()
+            await floor.clock.advance(1)
+
+        assert not following.done()
         assert floor.broker.reads == 2
 
 
@@ -374,3 +407,64 @@ async def test_absence_is_proven_whatever_others_do_meanwhile(floor: Floor) -> N
 
         execution = await floor.execution(order_id)
         assert (before, execution.terminal) == ([UNKNOWN], TerminalReason.FAILED)
+
+
+# --- a store that was restored
+
+
+def unknown_to_us(floor: Floor, claim: Claim) -> BrokerOrder:
+    """An order with our prefix that no execution explains."""
+    request = claim.order.request
+    return floor.broker.foreign(
+        instrument=request.instrument, side=request.side, quantity=40, tags=[TAG_PREFIX + 18 * "X"]
+    )
+
+
+async def test_the_first_read_halts_before_anything_is_sent_where_the_store_has_forgotten_orders(
+    floor: Floor, sync: Sync
+) -> None:
+    row = unknown_to_us(floor, await claimed(floor))
+    floor.store.fail("halt_for_reconcile")
+
+    async with running(sync.first_read()) as reading:
+        await settle()
+        before = (reading.done(), (await floor.store.trading_state()).halted)
+        await floor.clock.advance(RETRY_S)
+
+        assert before == (False, False), "what could not be judged is judged again"
+        assert reading.done()
+    state = await floor.store.trading_state()
+    assert (state.halted, state.needs_reconcile) == (True, True)
+    assert row.broker_order_id in (state.reason or "")
+
+
+async def test_every_process_notices_a_store_that_was_restored_under_it(floor: Floor, sync: Sync) -> None:
+    await sync.first_read()
+    async with running(sync.watch_store()):
+        await floor.clock.advance(INTERVAL_S)
+        before = (await floor.store.trading_state()).halted
+        floor.store.identity = "restored"
+        floor.store.fail("notice_restore")
+        await floor.clock.advance(INTERVAL_S)
+        await floor.clock.advance(INTERVAL_S)
+
+    state = await floor.store.trading_state()
+    assert not before
+    assert (state.needs_reconcile, (state.reason or "").partition(":")[0]) == (True, "RESTORED")
+
+
+async def test_after_a_restore_rows_that_were_booked_before_are_booked_anew(floor: Floor, sync: Sync) -> None:
+    floor.broker.pushes = False
+    claim = await claimed(floor)
+    arrive(floor, claim)
+    await sync.first_read()
+    booked = len(floor.store.batches)
+    await sync.first_read()
+    unchanged = len(floor.store.batches)
+    floor.store.identity = "restored"
+
+    asked_before = floor.store.asked["find_by_tags"]
+    await sync.first_read()
+
+    assert booked == unchanged
+    assert floor.store.asked["find_by_tags"] == asked_before + 1

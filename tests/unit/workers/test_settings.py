@@ -9,6 +9,8 @@ NEEDED = {"DATABASE_URL": "postgresql://pulse:planted@localhost/pulse"}
 DEFAULTS: dict[str, Any] = {
     "redis_url": None,
     "broker_type": "virtual",
+    "virtual_broker_reads": None,
+    "virtual_broker_poll_seconds": 1.0,
     "market_feed": "synthetic",
     "feed_speed": 1.0,
     "tag_prefix": "PU",
@@ -21,6 +23,8 @@ DEFAULTS: dict[str, Any] = {
     "order_split_attempts_max": 3,
     "slice_execution_timeout_minutes": 2.0,
     "slice_grace_seconds": 60.0,
+    "on_window_end": "leave",
+    "clock_skew_max_seconds": 0.25,
     "broker_call_timeout_seconds": 10.0,
     "broker_calls_max": 50,
     "broker_account": "default",
@@ -45,6 +49,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "DATABASE_URL": ("postgres://localhost/other", "postgres://localhost/other"),
     "REDIS_URL": ("rediss://:planted@localhost:6380/1", "rediss://:planted@localhost:6380/1"),
     "BROKER_TYPE": ("mock", "mock"),
+    "VIRTUAL_BROKER_POLL_SECONDS": ("2.5", 2.5),
     "MARKET_FEED": ("synthetic:7", "synthetic:7"),
     "FEED_SPEED": ("60", 60.0),
     "TAG_PREFIX": ("D2", "D2"),
@@ -57,6 +62,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "ORDER_SPLIT_ATTEMPTS_MAX": ("5", 5),
     "SLICE_EXECUTION_TIMEOUT_MINUTES": ("0.5", 0.5),
     "SLICE_GRACE_SECONDS": ("0", 0.0),
+    "ON_WINDOW_END": ("cancel", "cancel"),
+    "CLOCK_SKEW_MAX_SECONDS": ("0.5", 0.5),
     "BROKER_CALL_TIMEOUT_SECONDS": ("7.5", 7.5),
     "BROKER_CALLS_MAX": ("8", 8),
     "BROKER_ACCOUNT": ("AB-12.c_d", "AB-12.c_d"),
@@ -89,8 +96,10 @@ WHOLE = (
 )
 FRACTIONAL = (
     "FEED_SPEED",
+    "VIRTUAL_BROKER_POLL_SECONDS",
     "ORDER_SPLITTER_POLL_INTERVAL_SECONDS",
     "SLICE_EXECUTOR_POLL_INTERVAL_SECONDS",
+    "CLOCK_SKEW_MAX_SECONDS",
     "TIMEOUT_MONITOR_INTERVAL_SECONDS",
     "BROKER_SYNC_INTERVAL_SECONDS",
     "ORDER_SPLIT_TIMEOUT_MINUTES",
@@ -111,6 +120,9 @@ BAD = [
     ("REDIS_URL", "planted"),
     ("REDIS_URL", "redis"),
     ("BROKER_TYPE", "planted"),
+    ("VIRTUAL_BROKER_READS", "planted"),
+    ("VIRTUAL_BROKER_READS", "virtual"),
+    ("ON_WINDOW_END", "planted"),
     ("TAG_PREFIX", "P"),
     ("TAG_PREFIX", "PUL"),
     ("TAG_PREFIX", "P-"),
@@ -146,10 +158,11 @@ def problem(environ: dict[str, str]) -> str:
 def test_every_variable_is_tried_here() -> None:
     fields = set(Settings.__struct_fields__)
 
-    # What concerns one broker only is read by its adapter, and tried in the tests of that.
-    fields -= {"kotak", "zerodha"}
+    # What concerns one adapter only is read by it, and tried in the tests of that.
+    fields -= {"kotak", "telegram", "zerodha"}
     assert set(DEFAULTS) | {"database_url"} == fields
-    assert {name.lower() for name in GOOD} == fields
+    # With it a broker's own variables are needed too: it has a test below.
+    assert {name.lower() for name in GOOD} | {"virtual_broker_reads"} == fields
     assert {name.lower() for name, _ in BAD} == fields - {"market_feed", "metrics_host"}
 
 
@@ -222,7 +235,24 @@ def test_so_does_the_other() -> None:
     assert settings.zerodha is None
     assert settings.kotak.access_token == "planted-token"
     assert "planted" not in f"{settings!r} {settings} {[settings]}"
-    assert problem(NEEDED | {"BROKER_TYPE": "kotak"}) == "BROKER_SESSION_SECRETS is not set"
+    assert problem(NEEDED | {"BROKER_TYPE": "kotak"}) == "KOTAK_ACCESS_TOKEN is not set"
+
+
+@pytest.mark.parametrize("broker_type", ["", "virtual", "mock"])
+def test_the_virtual_broker_can_read_from_a_real_one(broker_type: str) -> None:
+    for reads, given in (("zerodha", ZERODHA), ("kotak", KOTAK)):
+        settings = read_settings(NEEDED | given | {"BROKER_TYPE": broker_type, "VIRTUAL_BROKER_READS": reads})
+
+        assert settings.virtual_broker_reads == reads
+        assert (settings.zerodha is not None, settings.kotak is not None) == (given is ZERODHA, given is KOTAK)
+        assert pace_limits(settings) is None, "nothing is sent there"
+
+
+@pytest.mark.parametrize("given", [ZERODHA, KOTAK], ids=["zerodha", "kotak"])
+def test_a_real_broker_is_not_taken_for_a_virtual_one(given: dict[str, str]) -> None:
+    text = problem(NEEDED | given | {"VIRTUAL_BROKER_READS": "zerodha"})
+
+    assert text == "VIRTUAL_BROKER_READS goes with BROKER_TYPE=virtual only"
 
 
 @pytest.mark.parametrize("name", sorted(ZERODHA.keys() - {"BROKER_TYPE"}))
@@ -234,6 +264,24 @@ def test_what_a_real_broker_needs_is_named(name: str) -> None:
 
 def test_settings_of_a_broker_that_is_not_used_are_not_looked_at() -> None:
     assert read_settings(NEEDED | {"ZERODHA_POOL_SIZE": "planted"}).zerodha is None
+
+
+def test_bot_is_read_where_there_is_a_token() -> None:
+    bot = {
+        "TELEGRAM_BOT_TOKEN": f"1:planted{'t' * 35}",
+        "TELEGRAM_CHAT_IDS": "7",
+        "PULSE_SERVICE_TOKEN": "planted-service-token",
+    }
+
+    settings = read_settings(NEEDED | bot | ZERODHA)
+
+    assert settings.telegram is not None
+    assert settings.zerodha is not None
+    assert settings.telegram.chat_ids == (7,)
+    assert read_settings(NEEDED | bot | {"TELEGRAM_BOT_TOKEN": ""}).telegram is None
+    assert "planted" not in f"{settings!r} {[settings.telegram]}"
+    with pytest.raises(SettingsError, match="TELEGRAM_CHAT_IDS is not set"):
+        read_settings(NEEDED | bot | {"TELEGRAM_CHAT_IDS": ""})
 
 
 def test_the_virtual_exchange_has_no_limits_unless_they_are_set() -> None:

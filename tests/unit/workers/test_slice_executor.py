@@ -79,17 +79,17 @@ async def test_it_sleeps_to_the_due_instant(floor: Floor, executor: Executor) ->
 async def test_while_the_broker_is_shut_nothing_is_claimed_and_later_it_goes_on(
     floor: Floor, executor: Executor
 ) -> None:
-    order_id = await floor.order(10, 10)
+    orders = await floor.crowd(2)
     executor.open = False
 
     async with running(executor.run()):
         await floor.clock.advance(30)
-        meanwhile = (await floor.phases(order_id), floor.store.asked["claim_executions"])
+        meanwhile = (await floor.phases(*orders), floor.store.asked["claim_executions"])
         executor.open = True
         await floor.clock.advance(POLL_S)
 
         assert meanwhile == ([PLANNED] * 2, 0)
-        assert await floor.phases(order_id) == [LIVE] * 2
+        assert await floor.phases(*orders) == [LIVE] * 2
 
 
 async def test_nothing_is_sent_before_its_instant_however_often_it_is_woken(

@@ -129,7 +129,12 @@ class StormyBroker(SlowBroker):
 def start(floor: Floor, name: str) -> tuple["asyncio.Task[None]", asyncio.Event]:
     stop = asyncio.Event()
     ports = BackgroundPorts(
-        store=floor.store, broker=floor.broker, clock=floor.clock, leadership=SoleProcess(), executor_id=name
+        store=floor.store,
+        broker=floor.broker,
+        clock=floor.clock,
+        leadership=SoleProcess(),
+        presence=SoleProcess(),
+        executor_id=name,
     )
     return asyncio.create_task(Background(ports, Settings(**SETTINGS)).run(stop)), stop
 

@@ -76,6 +76,7 @@ class Desk:
             broker=self.broker,
             clock=floor.clock,
             leadership=SoleProcess(),
+            presence=SoleProcess(),
             executor_id="worker-1",
             limiter=self.limiter,
             on_breaker=self.traffic.show_breaker,
@@ -102,11 +103,11 @@ def fullest(instants: list[float], length_s: float) -> int:
 
 
 async def test_200_slices_due_in_one_second_are_paced_and_all_are_sent(floor: Floor, desk: Desk) -> None:
-    order_id = await floor.order(*[10] * 200)
+    orders = await floor.crowd(200)
     async with running(desk.run()):
         await floor.clock.advance(34)
 
-        assert set(await floor.phases(order_id)) == {Phase.LIVE}
+        assert set(await floor.phases(*orders)) == {Phase.LIVE}
         assert len(desk.broker.sent) == len({ticket.tag for ticket in desk.broker.sent}) == 200
         assert fullest(desk.broker.instants, 1.0) <= 7
         # Nor does any second of a clock of the broker's own, however it is shifted.
@@ -118,7 +119,7 @@ async def test_200_slices_due_in_one_second_are_paced_and_all_are_sent(floor: Fl
 async def test_a_cancel_in_the_middle_goes_before_the_placements_that_remain(floor: Floor, desk: Desk) -> None:
     resting = await floor.order(50, 50, 50, **LIMIT)
     await floor.clock.advance(0.001)
-    crowd = await floor.order(*[10] * 200)
+    crowd = await floor.crowd(200)
     async with running(desk.run()):
         await until(lambda: len(desk.broker.writes) >= 60, floor.clock)
         before = len(desk.broker.writes)
@@ -133,7 +134,7 @@ async def test_a_cancel_in_the_middle_goes_before_the_placements_that_remain(flo
         assert after[0][0] == asked_at
         assert after[2][0] - asked_at <= RULES.second_us / 1e6
         assert [e.status for e in await floor.executions(resting)] == [ExecutionStatus.CANCELLED] * 3
-        assert set(await floor.phases(crowd)) == {Phase.LIVE}
+        assert set(await floor.phases(*crowd)) == {Phase.LIVE}
         assert fullest(desk.broker.instants, 1.0) <= 8
 
 
@@ -271,14 +272,14 @@ async def test_an_outage_opens_the_breaker_and_then_nothing_is_claimed(floor: Fl
 
 
 async def test_a_probe_that_is_answered_lets_placements_go_on(floor: Floor, desk: Desk) -> None:
-    order_id = await floor.order(*[10] * 40)
+    orders = await floor.crowd(40)
     desk.broker.fails = True
     async with running(desk.run()):
         await floor.clock.advance(3)
         desk.broker.fails = False
         await floor.clock.advance(15)
 
-        assert set(await floor.phases(order_id)) == {Phase.LIVE}
+        assert set(await floor.phases(*orders)) == {Phase.LIVE}
         assert desk.figure("broker_breaker_state", state="CLOSED") == 1
         assert fullest(desk.broker.instants, 1.0) <= 7
 

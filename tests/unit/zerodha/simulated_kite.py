@@ -14,6 +14,7 @@ from pulse_adapters.simulator.kite.settings import KiteApp, KiteSettings
 from pulse_adapters.simulator.opening import Feed, SimulatorOptions
 from pulse_adapters.zerodha.login import log_in
 from pulse_adapters.zerodha.settings import ZerodhaSettings
+from pulse_domain.account import Holding
 from pulse_domain.ports.broker_sessions import BrokerSessions
 from pulse_domain.ports.market_data import MarketData
 from tests.unit.zerodha.make import API_KEY, API_SECRET
@@ -21,12 +22,21 @@ from tests.unit.zerodha.make import API_KEY, API_SECRET
 
 @asynccontextmanager
 async def simulated_kite(
-    folder: Path, market: MarketData, tick_size: Decimal = Decimal("0.05")
+    folder: Path,
+    market: MarketData,
+    tick_size: Decimal = Decimal("0.05"),
+    *,
+    postback_url: str | None = None,
+    holdings: tuple[Holding, ...] = (),
 ) -> AsyncIterator[KiteSimulator]:
     options = SimulatorOptions(
-        journal=folder / "kite.journal", has_delays=False, capital=Decimal(10_000_000_000)
+        journal=folder / "kite.journal",
+        has_delays=False,
+        capital=Decimal(10_000_000_000),
+        holdings=holdings,
     )
-    settings = KiteSettings(app=KiteApp(api_key=API_KEY, api_secret=API_SECRET), has_limits=False)
+    app = KiteApp(api_key=API_KEY, api_secret=API_SECRET, postback_url=postback_url)
+    settings = KiteSettings(app=app, has_limits=False)
     feed = Feed(market, lambda instrument: tick_size, None)
     listener = socket.create_server(("127.0.0.1", 0))
     async with serve_kite(options, settings, feed, SystemClock(), listener) as simulator:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pulse_adapters.zerodha.outcomes import Answer, Ending, NotSent, Operation, Unanswered, judge, text_code
+from pulse_adapters.real_broker.calls import NotSent, Operation, Unanswered
+from pulse_adapters.zerodha.outcomes import Answer, Ending, judge, text_code
 from pulse_domain.errors import BrokerError, BrokerOutcomeUnknown, BrokerRejected, BrokerUnavailable
 
 NO, NEVER, DOUBT = BrokerRejected, BrokerUnavailable, BrokerOutcomeUnknown

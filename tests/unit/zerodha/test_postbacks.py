@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse_adapters.zerodha.postbacks import BadPostback, read_postback
+from pulse_adapters.zerodha.postbacks import BadPostback, WrongChecksum, read_postback
 
 SECRET = "planted-api-secret"
 SAMPLE = Path(__file__).parents[4] / "shared/data/kite-mocks/postback.json"
@@ -45,19 +45,23 @@ def test_what_the_checksum_does_not_cover_changes_nothing(changes: dict[str, Any
         {"checksum": "0" * 64},
         {"checksum": ""},
         {"checksum": "é"},
-        {"checksum": None},
-        {"checksum": 1},
-        {"order_id": 220303000308932},
-        {"order_id": None},
     ],
 )
 def test_a_body_that_was_changed_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(WrongChecksum):
+        read_postback(body(**changes), SECRET)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"checksum": None}, {"checksum": 1}, {"order_id": 220303000308932}, {"order_id": None}]
+)
+def test_a_body_of_another_shape_is_no_postback(changes: dict[str, Any]) -> None:
     with pytest.raises(BadPostback):
         read_postback(body(**changes), SECRET)
 
 
 def test_another_secret_is_refused() -> None:
-    with pytest.raises(BadPostback) as refused:
+    with pytest.raises(WrongChecksum) as refused:
         read_postback(body(), "another secret")
 
     assert "secret" not in str(refused.value)
@@ -78,11 +82,11 @@ def test_any_bytes_are_refused(data: bytes) -> None:
     ],
 )
 def test_hostile_bytes_are_refused(data: bytes) -> None:
-    with pytest.raises(BadPostback):
+    with pytest.raises((BadPostback, WrongChecksum)):
         read_postback(data, SECRET)
 
 
 @pytest.mark.skipif(not SAMPLE.exists(), reason="the broker's samples are not kept here")
 def test_the_sample_has_the_shape_though_its_secret_is_not_ours() -> None:
-    with pytest.raises(BadPostback, match="checksum"):
+    with pytest.raises(WrongChecksum):
         read_postback(SAMPLE.read_bytes(), SECRET)

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pulse_adapters.real_broker.protection import protected_limit
 from pulse_adapters.zerodha.protection import (
     AUTOMATIC,
     Kind,
     Protection,
     band_percent,
     kind_of,
-    protected_limit,
 )
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders.model import Side
@@ -75,7 +75,8 @@ def test_options_are_known_by_their_symbol(instrument: str, kind: Kind) -> None:
     ],
 )
 def test_limits(side: Side, price: str, percent: str, tick: str, limit: str) -> None:
-    assert protected_limit(side, Decimal(price), Decimal(percent), Decimal(tick)) == Decimal(limit)
+    band = Decimal(price) * Decimal(percent) / 100
+    assert protected_limit(side, Decimal(price), band, Decimal(tick)) == Decimal(limit)
 
 
 prices = st.integers(1, 10_000_000).map(lambda ticks: ticks * Decimal("0.05"))
@@ -87,12 +88,13 @@ def test_a_limit_is_on_the_grid_and_less_than_a_tick_beyond_the_band(
     price: Decimal, percent: Decimal, side: Side
 ) -> None:
     tick = Decimal("0.05")
-    limit = protected_limit(side, price, percent, tick)
+    band = price * percent / 100
+    limit = protected_limit(side, price, band, tick)
 
     away = (limit - price) if side is Side.BUY else (price - limit)
     assert limit > 0
     assert limit % tick == 0
-    assert 0 <= away < price * percent / 100 + tick
+    assert 0 <= away < band + tick
 
 
 def test_what_the_broker_is_told() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import structlog
 
+from pulse_adapters.real_broker.sessions import session_ends_at
 from pulse_adapters.sealing import CannotOpen, TokenSeal
-from pulse_adapters.zerodha.sessions import ZerodhaSessions, may_be_flushed_early, session_ends_at
+from pulse_adapters.zerodha.sessions import ZerodhaSessions, may_be_flushed_early
 from pulse_domain.errors import BrokerUnavailable
 from pulse_domain.ports.broker_sessions import BrokerSession
 from pulse_domain.testing.fake_clock import FakeClock

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from pulse_adapters.real_broker.settings import BrokerSettingsError
 from pulse_adapters.zerodha.protection import AUTOMATIC, OWN_LIMIT, Protection
-from pulse_adapters.zerodha.settings import ZerodhaSettingsError, read_zerodha_settings
+from pulse_adapters.zerodha.settings import read_zerodha_settings
 
 NEEDED = {
     "ZERODHA_API_KEY": "planted-key",
@@ -40,7 +41,7 @@ def test_it_can_be_set(name: str, text: str, field: str, value: Any) -> None:
 
 
 def problem(environ: dict[str, str]) -> str:
-    with pytest.raises(ZerodhaSettingsError) as raised:
+    with pytest.raises(BrokerSettingsError) as raised:
         read_zerodha_settings(environ)
     return str(raised.value)
 

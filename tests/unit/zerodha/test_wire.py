@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pulse_adapters.zerodha.wire import KiteOrder, UnreadableRow, read_message, read_order, read_trade
+from pulse_adapters.real_broker.rows import OrderRow, UnreadableRow
+from pulse_adapters.zerodha.wire import read_message, read_order, read_trade
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders.model import Side
 from pulse_domain.ports.broker import BrokerOrderStatus as Status
@@ -77,7 +78,7 @@ def row(**changes: Any) -> dict[str, Any]:
 def test_a_row_is_read() -> None:
     order = read_order(ROW)
 
-    assert order == KiteOrder(
+    assert order == OrderRow(
         order_id=order.order_id,
         tags=("PU00000000000000TAG1",),
         instrument=Instrument.parse("NFO:NIFTY26JAN25000CE"),

@@ -76,7 +76,12 @@ class Order(Struct, frozen=True, kw_only=True):
     starts_at: Instant
     ends_at: Instant
     cancel_requested_at: Instant | None
+    paused: Annotated[bool, Meta(description="Nothing more of it is sent until an operator resumes it.")]
     last_seq: Annotated[int, Meta(description="The journal row that this view includes.")]
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    status: Literal["ok"]
 
 
 class OrderPage(Struct, frozen=True, kw_only=True):
@@ -162,4 +167,7 @@ class TradingState(Struct, frozen=True, kw_only=True):
     changed_by: str | None
     reason: str | None
     changed_at: Instant | None
+    needs_reconcile: Annotated[
+        bool, Meta(description="Only an operator's reconcile ends this halt, no resume.")
+    ]
     in_flight: Annotated[list[InFlight], Meta(description="Claimed before the halt, no outcome yet.")]

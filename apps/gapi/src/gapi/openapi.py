@@ -29,7 +29,8 @@ most 64 KiB. An error is `{"error": {"code", "message", "details"}}`; after a 50
 
 _TYPES = (
     OrderRequest, PreviewRequest, TradingCommand, answers.Health, answers.Readiness, answers.Accepted,
-    answers.Order, answers.OrderPage, answers.Slices, answers.Preview, answers.TradingState, ErrorBody,
+    answers.Order, answers.OrderPage, answers.Slices, answers.Preview, answers.TradingState,
+    answers.Taken, ErrorBody,
 )  # fmt: skip
 
 _BODY = (400, 413, 415)
@@ -52,17 +53,18 @@ _ERRORS: dict[str, tuple[int, ...]] = {
     "follow_order": (*_TOKEN, 400, 404, 503),
     "cancel_order": (*_TOKEN, 404, 409, 503),
     "halt": (*_TOKEN, *_BODY, 503),
-    "resume": (*_TOKEN, *_BODY, 503),
+    "resume": (*_TOKEN, 409, *_BODY, 503),
     "tradingview_alert": _ALERT,
     "tradingview_alert_by_path": _ALERT,
+    "zerodha_postback": (400, 403, 404, 413, 503),
 }
 _MEANINGS = {
     400: "INVALID_REQUEST, INVALID_INSTRUMENT, INVALID_QUANTITY, INVALID_PRICE, INVALID_SPLIT_CONFIG: "
     "`details.field` is missing, unknown, of the wrong type or out of range",
     401: "UNAUTHORIZED: no credentials, or bad or expired ones",
-    403: "FORBIDDEN: the token lacks the scope in `details.scope`",
-    404: "NOT_FOUND: there is none, or none for this client",
-    409: "DUPLICATE_ORDER_UNIQUE_KEY, NOT_CANCELLABLE: it contradicts what is stored",
+    403: "FORBIDDEN: the token lacks the scope in `details.scope`, or the checksum is wrong",
+    404: "NOT_FOUND: there is none, none for this client, or it is not configured",
+    409: "DUPLICATE_ORDER_UNIQUE_KEY, NOT_CANCELLABLE, RECONCILE_REQUIRED: it contradicts what is stored",
     413: "PAYLOAD_TOO_LARGE: the body is above 64 KiB",
     415: "UNSUPPORTED_MEDIA_TYPE: the body is not application/json",
     422: "MARKET_CLOSED, LIMITS_EXCEEDED, TRADING_HALTED, and the INVALID codes where a rule of the market or "
@@ -141,7 +143,9 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     operation["parameters"] = [_parameter(found) for found in operation.get("parameters", ())]
     if name == "create_order":
         operation["parameters"].append(_IDEMPOTENCY_KEY)
-    if name in _ALERT_EXAMPLES:
+    if name == "zerodha_postback":
+        operation["requestBody"] = _POSTBACK_BODY
+    elif name in _ALERT_EXAMPLES:
         operation["requestBody"] = _alert_body(_ALERT_EXAMPLES[name])
     elif name in _EXAMPLES:
         operation["requestBody"]["content"]["application/json"]["examples"] = _EXAMPLES[name]
@@ -216,6 +220,22 @@ _PATTERNS = {
     "order_id": "^ord_[0-9a-z]{26}$",
     "last_event_id": "^[0-9]{0,18}$",
     "Last-Event-ID": "^[0-9]{0,18}$",
+}
+_POSTBACK_BODY = {
+    "required": True,
+    "description": "As the broker makes it: an order, and a checksum with the app's secret. "
+    "The media type is not looked at.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["order_id", "order_timestamp", "checksum"],
+                "properties": {
+                    name: {"type": "string"} for name in ("order_id", "order_timestamp", "checksum")
+                },
+            }
+        }
+    },
 }
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",

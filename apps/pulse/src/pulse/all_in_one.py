@@ -29,13 +29,19 @@ from pulse_adapters.embedded import EmbeddedPostgres
 from pulse_adapters.ids import RandomIds
 from pulse_adapters.postgres.migrate import migrate
 from pulse_adapters.postgres.pool import Database, create_pool
+from pulse_adapters.postgres.session_locks import PostgresPresence
 from pulse_adapters.postgres.store import PostgresOrderStore
 from pulse_adapters.queue.memory import InProcessQueue
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
+from pulse_api.bootstrap import listed_instruments
 from pulse_background.background import Background, BackgroundPorts
+from pulse_background.bootstrap import open_broker, tick_days
 from pulse_background.scheduler import SoleProcess
+from pulse_background.telegram import open_telegram
 from pulse_background.traffic import create_limiter
 from pulse_background.virtual import open_market
+from pulse_background.workers.slice_executor import always_open
+from pulse_background.zerodha import OpenBroker
 from pulse_domain.ports.work_queue import JobKind
 from service_kit.server import InnerServer, config
 
@@ -49,9 +55,11 @@ _PULSE = "/pulse"
 
 
 class AllInOne(Struct, frozen=True, kw_only=True):
-    """app: to be served. failed: set where a worker loop ended by a fault; the process should end then."""
+    """app: to be served. prices: where they come from, for people. failed: set where a worker loop ended by a
+    fault; the process should end then."""
 
     app: Asgi
+    prices: str
     end_streams: Callable[[], None]
     failed: asyncio.Event
 
@@ -70,31 +78,65 @@ async def open_all(
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         # First what is wrong most often: settings and files, before a server is started.
-        draft = {**environ, "DATABASE_URL": environ.get("DATABASE_URL") or "postgresql://embedded"}
-        _background_settings(draft, feed, feed_speed)
-        market = await stack.enter_async_context(open_market(feed, feed_speed, clock))
+        draft = {
+            **environ,
+            "DATABASE_URL": environ.get("DATABASE_URL") or "postgresql://embedded",
+            "PULSE_SERVICE_TOKEN": secrets.service_token,
+        }
+        reads_from = _background_settings(draft, feed, feed_speed).virtual_broker_reads
+        market = None
+        if reads_from is None:
+            market = await stack.enter_async_context(open_market(feed, feed_speed, clock))
         dsn = environ.get("DATABASE_URL") or await _embedded_postgres(stack, state_dir)
-        environ = {**environ, "DATABASE_URL": dsn, "PULSE_SERVICE_TOKEN": secrets.service_token}
+        socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulse-"))) / "order-api.sock"
+        environ = {
+            **environ,
+            "DATABASE_URL": dsn,
+            "PULSE_SERVICE_TOKEN": secrets.service_token,
+            "PULSE_URL": f"unix:{socket}",
+        }
         workers = _background_settings(environ, feed, feed_speed)
+        api_settings = pulse_api.settings.read_settings(environ)
         await migrate(dsn)
         pool = await create_pool(dsn, size=workers.database_pool_size)
         stack.push_async_callback(pool.close)
         watching = await create_pool(dsn, size=pulse_api.bootstrap.WATCHING_CONNECTIONS)
         stack.push_async_callback(watching.close)
+        if market is not None:
+            broker = OpenBroker(market.exchange, always_open)
+        else:
+            # It needs the database: the real broker's session is there.
+            broker = await stack.enter_async_context(
+                open_broker(workers, Database(pool), clock, on_quotes_failed=lambda: None)
+            )
         store, ids, queue = PostgresOrderStore(Database(pool)), RandomIds(clock), InProcessQueue()
         executor_id = ids.executor_id()
         # There is one process, so no Redis is needed to count for it.
         limiter = create_limiter(replace(workers, redis_url=None), store, clock, executor_id)
         stack.push_async_callback(limiter.close)
 
+        telegram = await stack.enter_async_context(
+            open_telegram(
+                workers.telegram,
+                store,
+                Database(pool),
+                broker.is_open,
+                clock,
+                broker=reads_from or workers.broker_type,
+            )
+        )
         background = Background(
             BackgroundPorts(
                 store=store,
-                broker=market.exchange,
+                broker=broker.broker,
+                is_open=broker.is_open,
                 clock=clock,
                 leadership=SoleProcess(),
+                presence=PostgresPresence(dsn, executor_id),
                 executor_id=executor_id,
                 limiter=limiter,
+                notify=telegram.notify,
+                leader_loops=(*telegram.leader_loops, tick_days(workers, Database(pool), clock)),
             ),
             workers,
         )
@@ -102,22 +144,26 @@ async def open_all(
             queue.listen(kind, lambda job: background.wake(job.kind))
         failed = await stack.enter_async_context(_running(background))
 
+        listed = listed_instruments(api_settings.market, Database(pool), clock)
         ports = pulse_api.bootstrap.Ports(
             store=store,
             watched=PostgresOrderStore(Database(watching)),
             queue=queue,
-            master=VirtualInstrumentMaster(market.feed.tick_size),
+            master=listed or VirtualInstrumentMaster(market.feed.tick_size if market else None),
             clock=clock,
             ids=ids,
+            closing_auction=listed.closing_auction if listed else None,
         )
-        order_api = pulse_api.app.create_app(
-            pulse_api.settings.read_settings(environ), lambda settings, metrics: _opened(ports)
-        )
-        socket_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulse-")))
-        address = await stack.enter_async_context(_served(order_api, socket_dir / "order-api.sock"))
+        order_api = pulse_api.app.create_app(api_settings, lambda settings, metrics: _opened(ports))
+        await stack.enter_async_context(_served(order_api, socket))
 
-        gateway = gapi.app.create_app(_gateway_settings(environ, secrets, address))
-        yield AllInOne(app=_dispatch(gateway, order_api), end_streams=gateway.end_streams, failed=failed)
+        gateway = gapi.app.create_app(_gateway_settings(environ, secrets))
+        yield AllInOne(
+            app=_dispatch(gateway, order_api),
+            prices=reads_from or feed,
+            end_streams=gateway.end_streams,
+            failed=failed,
+        )
 
 
 def _background_settings(
@@ -126,7 +172,7 @@ def _background_settings(
     settings = pulse_background.settings.read_settings(
         {**environ, "MARKET_FEED": feed, "FEED_SPEED": str(feed_speed)}
     )
-    if settings.zerodha is not None:
+    if settings.broker_type not in ("virtual", "mock"):
         # Somebody would think that real orders are placed.
         raise pulse_background.settings.SettingsError(
             "BROKER_TYPE must be virtual for pulse up; pulse_background trades at a real broker"
@@ -134,12 +180,11 @@ def _background_settings(
     return settings
 
 
-def _gateway_settings(environ: Mapping[str, str], secrets: Secrets, address: Path) -> gapi.settings.Settings:
+def _gateway_settings(environ: Mapping[str, str], secrets: Secrets) -> gapi.settings.Settings:
     return gapi.settings.Settings.from_environ(
         {
             "GAPI_WEBHOOK_HOOKS": demo_hooks(secrets),
             **environ,
-            "PULSE_URL": f"unix:{address}",
             "GAPI_JWT_SECRETS": secrets.jwt_secret,
         }
     )
@@ -176,13 +221,13 @@ async def _running(background: Background) -> AsyncIterator[asyncio.Event]:
 
 
 @asynccontextmanager
-async def _served(app: pulse_api.app.OrderApi, address: Path) -> AsyncIterator[Path]:
+async def _served(app: pulse_api.app.OrderApi, address: Path) -> AsyncIterator[None]:
     server = InnerServer(config(app, graceful_s=STREAMS_S, uds=str(address)), app.end_streams)
     task = await server.start()
     if task.done():
         raise RuntimeError("the order API did not start")
     try:
-        yield address
+        yield
     finally:
         server.should_exit = True
         await task

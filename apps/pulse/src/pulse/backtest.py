@@ -116,8 +116,8 @@ def run(
         candles=tuple(_data_file("--candles", text) for text in candles or ()),
         ticks=tuple(_data_file("--ticks", text) for text in ticks or ()),
         instrument=instrument,
-        starts_at=None if since is None else _bound("--from", since),
-        ends_at=None if until is None else _bound("--to", until, days=1),
+        starts_at=None if since is None else bound("--from", since),
+        ends_at=None if until is None else bound("--to", until, days=1),
         zone=None if zone is None else _zone(zone),
         defects=defects.value,
         capital=None if capital is None else _number("--capital", capital),
@@ -150,7 +150,7 @@ def _data_file(option: str, text: str) -> DataFile:
     return DataFile(path=Path(path), instrument=name or None)
 
 
-def _bound(option: str, text: str, *, days: int = 0) -> datetime:
+def bound(option: str, text: str, *, days: int = 0) -> datetime:
     """Read a day, whose midnight or that of so many days later is meant, or an instant."""
     try:
         day = date.fromisoformat(text)

@@ -10,9 +10,10 @@ from pulse.errors import BadInput, CommandError
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.postgres.pool import Database, check_dsn, create_pool
 from pulse_adapters.postgres.sessions import PostgresSessions
+from pulse_adapters.real_broker.settings import BrokerSettingsError
 from pulse_adapters.zerodha.login import LoggedIn, LoginFailed, log_in, login_url, read_request_token
 from pulse_adapters.zerodha.sessions import BROKER, may_be_flushed_early
-from pulse_adapters.zerodha.settings import ZerodhaSettings, ZerodhaSettingsError, read_zerodha_settings
+from pulse_adapters.zerodha.settings import ZerodhaSettings, read_zerodha_settings
 from pulse_domain.errors import StorageUnavailable
 
 
@@ -29,7 +30,7 @@ def log_in_at_zerodha(environ: Mapping[str, str], ask: Callable[[], str]) -> Non
             raise BadInput("DATABASE_URL is not set: it names the database that the session is stored in")
         check_dsn(dsn)
         settings = read_zerodha_settings(environ)
-    except ZerodhaSettingsError as error:
+    except BrokerSettingsError as error:
         raise BadInput(str(error)) from None
     except ValueError as error:
         raise BadInput(f"DATABASE_URL {error}") from None

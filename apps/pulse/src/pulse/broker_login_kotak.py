@@ -9,13 +9,11 @@ import asyncpg
 from pulse import output
 from pulse.errors import BadInput, CommandError
 from pulse_adapters.clock import SystemClock
-from pulse_adapters.kotak.client import MakeClient, choose_client
 from pulse_adapters.kotak.login import Credentials, LoggedIn, LoginFailed, code_of_now, log_in
+from pulse_adapters.kotak.sdk import load_sdk
 from pulse_adapters.kotak.sessions import BROKER
 from pulse_adapters.kotak.settings import (
-    ClientKind,
     KotakSettings,
-    KotakSettingsError,
     check_mobile_number,
     check_mpin,
     check_totp_seed,
@@ -24,6 +22,7 @@ from pulse_adapters.kotak.settings import (
 )
 from pulse_adapters.postgres.pool import Database, check_dsn, create_pool
 from pulse_adapters.postgres.sessions import PostgresSessions
+from pulse_adapters.real_broker.settings import BrokerSettingsError
 from pulse_domain.errors import StorageUnavailable
 from pulse_domain.ports.clock import Clock
 
@@ -45,23 +44,19 @@ def log_in_at_kotak(environ: Mapping[str, str], ask: Ask) -> None:
             raise BadInput("DATABASE_URL is not set: it names the database that the session is stored in")
         check_dsn(dsn)
         settings = read_kotak_settings(environ)
-    except KotakSettingsError as error:
+    except BrokerSettingsError as error:
         raise BadInput(str(error)) from None
     except ValueError as error:
         raise BadInput(f"DATABASE_URL {error}") from None
     clock = SystemClock()
     try:
-        make = choose_client(settings.client)
+        load_sdk()
     except ModuleNotFoundError as error:
-        if settings.client is not ClientKind.SDK:
-            raise
-        raise BadInput(
-            f'{error.name} is not installed: pip install "pulse-adapters[kotak]", or set KOTAK_CLIENT=rest'
-        ) from error
+        raise BadInput(f'{error.name} is not installed: pip install "pulse-adapters[kotak]"') from error
     credentials = ask_for_credentials(settings, ask, clock)
-    session = asyncio.run(_log_in(dsn, settings, credentials, make, clock))
+    session = asyncio.run(_log_in(dsn, settings, credentials, clock))
     output.say(f"{session.user_id} is logged in until {output.instant(session.valid_until)}")
-    output.say(f"For `pulse instruments sync kotak`: KOTAK_BASE_URL={session.base_url}")
+    output.say(f"For `pulse instruments sync --broker kotak`: KOTAK_BASE_URL={session.base_url}")
 
 
 def ask_for_credentials(settings: KotakSettings, ask: Ask, clock: Clock) -> Credentials:
@@ -98,15 +93,13 @@ def _check_seed_or_code(text: str) -> str:
     return check_totp_seed(text)
 
 
-async def _log_in(
-    dsn: str, settings: KotakSettings, credentials: Credentials, make: MakeClient, clock: Clock
-) -> LoggedIn:
+async def _log_in(dsn: str, settings: KotakSettings, credentials: Credentials, clock: Clock) -> LoggedIn:
     pool = await create_pool(dsn, size=1)
     try:
         store = PostgresSessions(Database(pool))
         # A wrong try counts with the broker: look first whether the session can be stored.
         await store.newest(BROKER)
-        return await log_in(settings, credentials, make, store, clock)
+        return await log_in(settings, credentials, store, clock)
     except LoginFailed as error:
         raise CommandError(f"LOGIN_FAILED: {error}") from None
     except StorageUnavailable as error:

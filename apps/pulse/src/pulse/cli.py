@@ -16,11 +16,11 @@ import msgspec
 import typer
 from typer.main import get_command
 
-from pulse import backtest, broker, instruments, orders, output, simulate, split
+from pulse import backtest, broker, instruments, market_data, operations, orders, output, simulate, split
 from pulse.errors import BadInput, CommandError
 from pulse.options import ClusterOptions, UpOptions
 from pulse.state import load_secrets, state_folder
-from pulse.tokens import DEFAULT_CLIENT, DEFAULT_SCOPE, HOURS_MAX, make_token
+from pulse.tokens import DEFAULT_CLIENT, DEFAULT_SCOPE, HOURS_MAX, check_jwt_secret, make_token
 from pulse_adapters.clock import SystemClock
 
 EXIT_CODES = """\
@@ -41,9 +41,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(orders.app, name="order")
+for operation in (operations.pause, operations.resume, operations.resolve):
+    orders.app.command(operation.__name__)(operation)
+app.command("reconcile")(operations.reconcile)
 app.command("split")(split.split)
 app.add_typer(backtest.app, name="backtest")
 app.add_typer(instruments.app, name="instruments")
+app.add_typer(market_data.ticks, name="ticks")
+app.add_typer(market_data.candles, name="candles")
 app.add_typer(broker.app, name="broker")
 app.add_typer(simulate.app, name="simulate")
 
@@ -69,6 +74,16 @@ def instrument(context: typer.Context) -> None:
     _help_without_command(context)
 
 
+@market_data.ticks.callback(invoke_without_command=True)
+def ticks(context: typer.Context) -> None:
+    _help_without_command(context)
+
+
+@market_data.candles.callback(invoke_without_command=True)
+def candles(context: typer.Context) -> None:
+    _help_without_command(context)
+
+
 @broker.app.callback(invoke_without_command=True)
 def brokers(context: typer.Context) -> None:
     _help_without_command(context)
@@ -83,21 +98,33 @@ def token(
     hours: Annotated[float, typer.Option(max=HOURS_MAX, help="How long it is valid.")] = 12,
     as_json: orders.AsJson = False,
 ) -> None:
-    """Print a bearer token for the gateway of `pulse up`, signed with the secret of its state folder."""
+    """Print a bearer token for the gateway.
+
+    It is signed with the first of GAPI_JWT_SECRETS where that is set, else with the secret of `pulse up` in the
+    state folder.
+    """
     if not hours > 0:
         raise BadInput("--hours must be above 0")
-    folder = state_folder(os.environ)
-    secrets = load_secrets(folder)
-    if secrets is None:
-        raise BadInput(
-            f"there are no secrets in {folder}: start `pulse up`, or set PULSE_STATE_DIR to its folder"
-        )
     expires_at = (SystemClock().now() + timedelta(hours=hours)).replace(microsecond=0)
-    signed = make_token(secrets.jwt_secret, client=client, scope=scope, expires_at=expires_at)
+    signed = make_token(_jwt_secret(), client=client, scope=scope, expires_at=expires_at)
     if as_json:
         output.say_json({"token": signed, "client": client, "scope": scope, "expires_at": expires_at})
     else:
         output.say(signed)
+
+
+def _jwt_secret() -> str:
+    given = os.environ.get("GAPI_JWT_SECRETS", "").partition(",")[0].strip()
+    if given:
+        return check_jwt_secret(given)
+    folder = state_folder(os.environ)
+    secrets = load_secrets(folder)
+    if secrets is None:
+        raise BadInput(
+            f"there are no secrets in {folder}: start `pulse up`, or set PULSE_STATE_DIR to its folder,"
+            " or GAPI_JWT_SECRETS to the gateway's"
+        )
+    return secrets.jwt_secret
 
 
 @app.command()

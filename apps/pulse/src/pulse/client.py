@@ -1,4 +1,4 @@
-"""A client of the gateway: doc/contract/gapi.md."""
+"""A client of the gateway: doc/contract/gapi.md; and what every client of a service of ours is made of."""
 
 import re
 import ssl
@@ -44,14 +44,17 @@ class Event(Struct, frozen=True, kw_only=True):
         return self.seq is None and self.data.get("done") is True
 
 
-class Gateway:
-    """Speaks to one gateway. Every request of ours may be sent twice with the effect of once, so those that are
+class Service:
+    """Speaks to one service. Every request of ours may be sent twice with the effect of once, so those that are
     not answered, or with 503, are sent again.
 
     token: asked for on every request.
     tries: how often a request is sent, `pause_s` apart.
     give_up_s: how long a stream that has worked may stay away before that is an error.
+    option: of the command line, that gives another address.
     """
+
+    option = "--url"
 
     def __init__(
         self,
@@ -86,6 +89,46 @@ class Gateway:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._http.close()
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        headers = {"Content-Type": "application/json"} if "content" in request else {}
+        for tries_left in reversed(range(self._tries)):
+            try:
+                response = self._http.request(
+                    method, self._base_url + path, headers=self._headers(headers), **request
+                )
+            except httpx.HTTPError as error:
+                if not tries_left:
+                    raise self._no_answer(error) from None
+            else:
+                if response.status_code != 503 or not tries_left:
+                    break
+            time.sleep(self._pause_s)
+        if not response.is_success:
+            raise _refusal(response)
+        return response
+
+    def _headers(self, headers: dict[str, str]) -> dict[str, str]:
+        return headers | {"Authorization": f"Bearer {self._token()}"}
+
+    def _json(self, response: httpx.Response) -> Json:
+        try:
+            return msgspec.json.decode(response.content, type=Json)
+        except msgspec.DecodeError:
+            raise _unexpected(response) from None
+
+    def _no_answer(self, error: httpx.HTTPError) -> GatewayError:
+        reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or "no answer in time"
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return GatewayError(
+                "UNREACHABLE",
+                f"{self._base_url} does not answer ({reason}); start it with `pulse up`, or give {self.option}",
+            )
+        return GatewayError("CONNECTION_LOST", f"{self._base_url} did not answer to the end ({reason})")
+
+
+class Gateway(Service):
+    """Places, shows, follows and cancels orders."""
 
     def place(self, request: Json) -> Placed:
         """Have an order accepted, once, however often that takes.
@@ -174,42 +217,6 @@ class Gateway:
                 raise _unexpected(response)
             # What has no data is an artefact of comments.
             yield (_event(sse, response) for sse in EventSource(response).iter_sse() if sse.data)
-
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        headers = {"Content-Type": "application/json"} if "content" in request else {}
-        for tries_left in reversed(range(self._tries)):
-            try:
-                response = self._http.request(
-                    method, self._base_url + path, headers=self._headers(headers), **request
-                )
-            except httpx.HTTPError as error:
-                if not tries_left:
-                    raise self._no_answer(error) from None
-            else:
-                if response.status_code != 503 or not tries_left:
-                    break
-            time.sleep(self._pause_s)
-        if not response.is_success:
-            raise _refusal(response)
-        return response
-
-    def _headers(self, headers: dict[str, str]) -> dict[str, str]:
-        return headers | {"Authorization": f"Bearer {self._token()}"}
-
-    def _json(self, response: httpx.Response) -> Json:
-        try:
-            return msgspec.json.decode(response.content, type=Json)
-        except msgspec.DecodeError:
-            raise _unexpected(response) from None
-
-    def _no_answer(self, error: httpx.HTTPError) -> GatewayError:
-        reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or "no answer in time"
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return GatewayError(
-                "UNREACHABLE",
-                f"{self._base_url} does not answer ({reason}); start it with `pulse up`, or give --url",
-            )
-        return GatewayError("CONNECTION_LOST", f"{self._base_url} did not answer to the end ({reason})")
 
 
 def _path(order_id: str) -> str:

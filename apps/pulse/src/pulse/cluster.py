@@ -1,7 +1,7 @@
 """`pulse up --cluster`: every service and the exchange as a process, under one supervisor, until Ctrl-C.
 
-The workers trade at the exchange as they would at Zerodha: over HTTP, with a session that was opened by a
-login. The exchange keeps its orders in a journal, so any process may be killed at any time.
+The workers trade at the exchange as they would at the broker that it plays: over HTTP, with a session that was
+opened by a login. The exchange keeps its orders in a journal, so any process may be killed at any time.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ import pulse_api.settings
 import pulse_background.settings
 from pulse.banner import first_order, webhook_lines
 from pulse.children import ProcessChild, ServerChild
-from pulse.cluster_plan import BROKER, HOST, Plan
+from pulse.cluster_plan import FACES, HOST, Plan
 from pulse.errors import BadInput, CommandError, StateError
 from pulse.exchange_session import keep_day_open, open_day
 from pulse.options import ClusterOptions
@@ -38,8 +38,8 @@ from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded import EmbeddedPostgres, EmbeddedRedis
 from pulse_adapters.feeds.errors import FeedSpecError
 from pulse_adapters.postgres.migrate import migrate
+from pulse_adapters.real_broker.settings import BrokerSettingsError
 from pulse_adapters.zerodha.login import LoginFailed
-from pulse_adapters.zerodha.settings import ZerodhaSettingsError
 from pulse_domain.errors import PulseError
 from service_kit import configure
 
@@ -55,7 +55,7 @@ _SETTINGS_ERRORS = (
     gapi.settings.SettingsError,
     pulse_api.settings.SettingsError,
     pulse_background.settings.SettingsError,
-    ZerodhaSettingsError,
+    BrokerSettingsError,
     FeedSpecError,
 )
 
@@ -113,7 +113,7 @@ class Cluster:
             self._service("gapi", self._plan.for_gateway(), f"{self._plan.gateway}/health"),
             *(self._worker(number) for number in range(len(self._workers))),
         )
-        write_endpoint(self._options.state_dir, self._plan.gateway)
+        write_endpoint(self._options.state_dir, self._plan.gateway, self._plan.order_api)
 
     async def stop(self) -> None:
         """Stop what runs, those who ask before those who answer."""
@@ -153,7 +153,7 @@ class Cluster:
         options = self._options
         return [
             sys.executable, "-P", "-c", "import sys; from pulse.cli import main; sys.exit(main())",
-            "simulate", "kite", "--host", HOST, "--port", str(self._plan.exchange_port),
+            "simulate", FACES[self._plan.broker], "--host", HOST, "--port", str(self._plan.exchange_port),
             "--state", str(self._folder / "exchange"), "--seed", str(self._plan.seed), "--feed", options.feed,
             "--speed", str(options.feed_speed), "--log-level", self._plan.for_exchange()["LOG_LEVEL"],
         ]  # fmt: skip
@@ -225,8 +225,10 @@ def run_cluster(options: ClusterOptions, environ: Mapping[str, str]) -> int:
         CommandError: something did not start.
     """
     configure("pulse", options.log_level)
-    if environ.get("BROKER_TYPE", "") not in ("", BROKER):
-        raise BadInput(f"BROKER_TYPE must be {BROKER} for pulse up --cluster: its exchange speaks that API")
+    if environ.get("BROKER_TYPE", "") not in ("", *FACES):
+        raise BadInput(
+            f"BROKER_TYPE must be {' or '.join(FACES)} for pulse up --cluster: its exchange speaks that API"
+        )
     secrets = load_or_create_secrets(options.state_dir)
     try:
         plan = Plan(options, environ, secrets)
@@ -289,7 +291,7 @@ def _banner(options: ClusterOptions, environ: Mapping[str, str], secrets: Secret
   exchange   {plan.exchange}    control {plan.exchange}/_simulator
   figures    {figures}
   processes  {options.state_dir / _FOLDER / _PROCESSES}
-  broker     BROKER_TYPE={BROKER} at the exchange's address
+  broker     BROKER_TYPE={plan.broker} at the exchange's address
   late       SLICE_GRACE_SECONDS={plan.slice_grace_s}: what a kill has cost its answer is sent again until then
   hours      OUTSIDE_SESSION={plan.outside_session}: {hours}
 {webhook_lines(plan.gateway, secrets, has_own_hooks=bool(environ.get("GAPI_WEBHOOK_HOOKS")))}

@@ -11,12 +11,21 @@ import pulse_background.settings
 from pulse.banner import demo_hooks
 from pulse.errors import BadInput
 from pulse.options import ClusterOptions
-from pulse.simulate import DEFAULT_API_KEY, DEFAULT_API_SECRET
+from pulse.simulate import (
+    DEFAULT_ACCESS_TOKEN,
+    DEFAULT_API_KEY,
+    DEFAULT_API_SECRET,
+    DEFAULT_MOBILE_NUMBER,
+    DEFAULT_MPIN,
+    DEFAULT_TOTP_SEED,
+    DEFAULT_UCC,
+)
 from pulse.state import Secrets, reachable_url
 from pulse_adapters.feeds.spec import parse_feed
 
 HOST = "127.0.0.1"
-BROKER = "zerodha"
+# What `pulse simulate` calls the exchange of each broker; the first is the one without a BROKER_TYPE.
+FACES = {"zerodha": "kite", "kotak": "kotak"}
 # The exchange may be killed under a call. Absence from its book is proven after two minutes and a little, and
 # an order of one minute is to be completed all the same.
 SLICE_GRACE_S = "180"
@@ -27,6 +36,14 @@ _NOT_PASSED_ON = frozenset(
         "BROKER_SESSION_SECRETS",
         "DATABASE_URL",
         "GAPI_JWT_SECRETS",
+        "KOTAK_ACCESS_TOKEN",
+        "KOTAK_BASE_URL",
+        "KOTAK_LOGIN_URL",
+        "KOTAK_MOBILE_NUMBER",
+        "KOTAK_MPIN",
+        "KOTAK_TOTP_SEED",
+        "KOTAK_UCC",
+        "KOTAK_UNATTENDED_LOGIN",
         "METRICS_PORT",
         "PULSE_SERVICE_TOKEN",
         "REDIS_URL",
@@ -37,7 +54,6 @@ _NOT_PASSED_ON = frozenset(
         "ZERODHA_TICKER_URL",
     }
 )
-_OF_ANOTHER_BROKER = "KOTAK_"
 
 
 class Plan:
@@ -49,6 +65,7 @@ class Plan:
         self.gateway = reachable_url(options.host, self.gateway_port)
         self.order_api = f"http://{HOST}:{self.order_api_port}"
         self.exchange = f"http://{HOST}:{self.exchange_port}"
+        self.broker = environ.get("BROKER_TYPE") or next(iter(FACES))
         self.outside_session = environ.get("OUTSIDE_SESSION") or "accept"
         self.slice_grace_s = environ.get("SLICE_GRACE_SECONDS") or SLICE_GRACE_S
         # Started again, the exchange's clock is to be as far off as before.
@@ -70,12 +87,27 @@ class Plan:
         """For whoever speaks to the exchange as to the broker."""
         return {
             **self._base,
-            "BROKER_TYPE": BROKER,
+            **self._at_exchange(),
+            "BROKER_SESSION_SECRETS": self._session_secret,
+        }
+
+    def _at_exchange(self) -> dict[str, str]:
+        if self.broker == "kotak":
+            return {
+                "BROKER_TYPE": self.broker,
+                "KOTAK_LOGIN_URL": self.exchange,
+                "KOTAK_ACCESS_TOKEN": DEFAULT_ACCESS_TOKEN,
+                "KOTAK_MOBILE_NUMBER": DEFAULT_MOBILE_NUMBER,
+                "KOTAK_UCC": DEFAULT_UCC,
+                "KOTAK_MPIN": DEFAULT_MPIN,
+                "KOTAK_TOTP_SEED": DEFAULT_TOTP_SEED,
+            }
+        return {
+            "BROKER_TYPE": self.broker,
             "ZERODHA_API_KEY": DEFAULT_API_KEY,
             "ZERODHA_API_SECRET": DEFAULT_API_SECRET,
             "ZERODHA_BASE_URL": self.exchange,
             "ZERODHA_TICKER_URL": self.exchange.replace("http", "ws", 1),
-            "BROKER_SESSION_SECRETS": self._session_secret,
         }
 
     def for_worker(self, number: int, dsn: str, redis_url: str) -> dict[str, str]:
@@ -86,6 +118,9 @@ class Plan:
             "SLICE_GRACE_SECONDS": self.slice_grace_s,
             "METRICS_PORT": str(self.metrics_ports[number]),
             "METRICS_HOST": HOST,
+            # For what is asked of Pulse by Telegram.
+            "PULSE_URL": self.order_api,
+            "PULSE_SERVICE_TOKEN": self._secrets.service_token,
         }
 
     def for_order_api(self, dsn: str, redis_url: str) -> dict[str, str]:
@@ -93,8 +128,8 @@ class Plan:
             **self._base,
             "DATABASE_URL": dsn,
             "REDIS_URL": redis_url,
-            "BROKER_TYPE": BROKER,
-            "ZERODHA_BASE_URL": self.exchange,
+            "BROKER_TYPE": self.broker,
+            "KOTAK_LOGIN_URL" if self.broker == "kotak" else "ZERODHA_BASE_URL": self.exchange,
             "OUTSIDE_SESSION": self.outside_session,
             "PULSE_SERVICE_TOKEN": self._secrets.service_token,
             "PULSE_API_HOST": HOST,
@@ -148,4 +183,4 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _is_passed_on(name: str) -> bool:
-    return name not in _NOT_PASSED_ON and not name.startswith(_OF_ANOTHER_BROKER)
+    return name not in _NOT_PASSED_ON

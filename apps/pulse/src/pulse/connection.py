@@ -1,4 +1,4 @@
-"""Which gateway a command talks to, and as whom."""
+"""Which gateway or order API a command talks to, and as whom."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +9,7 @@ from pulse.state import load_secrets, read_endpoint
 from pulse.tokens import given_token, own_tokens
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_ORDER_API = "http://127.0.0.1:8001"
 
 
 def gateway_url(given: str | None, folder: Path) -> str:
@@ -17,12 +18,45 @@ def gateway_url(given: str | None, folder: Path) -> str:
     Raises:
         BadInput: it is not a base URL.
     """
-    url = given or read_endpoint(folder) or DEFAULT_URL
+    running = read_endpoint(folder)
+    url = given or (running.base_url if running else DEFAULT_URL)
     if not _is_base_url(url):
         raise BadInput(
             "the gateway's URL must be http://host:port, and no more: check PULSE_GATEWAY_URL or --url"
         )
     return url.rstrip("/")
+
+
+def order_api_url(given: str | None, folder: Path) -> str:
+    """Take the URL that was given, else that of the running all-in-one's order API, else the usual one.
+
+    Raises:
+        BadInput: it is not a base URL.
+    """
+    running = read_endpoint(folder)
+    url = given or (running.order_api if running else None) or DEFAULT_ORDER_API
+    if not _is_base_url(url):
+        raise BadInput(
+            "the order API's URL must be http://host:port, perhaps with a path: check PULSE_URL or --pulse-url"
+        )
+    return url.rstrip("/")
+
+
+def service_token(given: str | None, folder: Path) -> Callable[[], str]:
+    """Take the service token that was given, else that of the state folder.
+
+    Raises:
+        BadInput: there is neither.
+    """
+    if given:
+        return given_token(given, "check PULSE_SERVICE_TOKEN")
+    secrets = load_secrets(folder)
+    if secrets is None:
+        raise BadInput(
+            "no service token: set PULSE_SERVICE_TOKEN, or start `pulse up`,"
+            f" whose secrets would be in {folder}"
+        )
+    return lambda: secrets.service_token
 
 
 def token_source(given: str | None, folder: Path) -> Callable[[], str]:

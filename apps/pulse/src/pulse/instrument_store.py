@@ -6,17 +6,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import asyncpg
 from msgspec import Struct
 
 from pulse import output
-from pulse.errors import BadInput, CommandError
+from pulse.database import with_database
+from pulse.errors import CommandError
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.instruments import Dump, DumpError, Source, fetch, read_file
 from pulse_adapters.postgres.instrument_master import PostgresInstrumentMaster, StoredListing
 from pulse_adapters.postgres.instrument_sync import PostgresInstrumentSync, SyncRefused, SyncReport
-from pulse_adapters.postgres.pool import Database, check_dsn, create_pool
-from pulse_domain.errors import StorageRejected, StorageUnavailable, UnknownInstrument
+from pulse_adapters.postgres.pool import Database
+from pulse_domain.errors import UnknownInstrument
 from pulse_domain.instruments import Exchange, Instrument, InstrumentTerms
 from pulse_domain.market.sessions import indian_day
 
@@ -171,23 +171,8 @@ def _as_json(broker: str, stored: StoredListing, terms: InstrumentTerms) -> dict
 
 async def _with_database(dsn: str, use: Callable[[Database], Awaitable[_T]]) -> _T:
     try:
-        check_dsn(dsn)
-    except ValueError as error:
-        raise BadInput(f"DATABASE_URL {error}") from None
-    pool = await create_pool(dsn, size=1)
-    try:
-        return await use(Database(pool))
+        return await with_database(dsn, use)
     except SyncRefused as error:
         raise CommandError(error.message) from error
     except UnknownInstrument as error:
         raise CommandError(f"{error.code}: {error.message}") from error
-    except (StorageUnavailable, StorageRejected) as error:
-        raise CommandError(f"{error.code}: {error.message}") from error
-    except asyncpg.UndefinedTableError as error:
-        raise CommandError(
-            "the database has no such table: run `python -m pulse_adapters.postgres.migrate`"
-        ) from error
-    except asyncpg.PostgresError as error:  # refused: the server's text may hold parts of the address
-        raise CommandError(f"DATABASE_ERROR: {type(error).__name__}") from error
-    finally:
-        await pool.close()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pulse.database import database_url
 from pulse.errors import BadInput
 from pulse.orders import AsJson
 from pulse_domain.errors import InvalidInstrument
@@ -41,7 +42,7 @@ def sync(
 
     run_sync(
         SyncRequest(
-            dsn=_database(),
+            dsn=database_url("instruments"),
             broker=broker.value,
             file=file,
             url="" if file is not None else _url(broker),
@@ -67,14 +68,12 @@ def show(
         wanted = Instrument.parse(instrument)
     except InvalidInstrument as error:
         raise BadInput(error.message) from None
-    run_show(_database(), wanted, [each.value for each in Vendor if broker in (None, each)], as_json=as_json)
-
-
-def _database() -> str:
-    dsn = os.environ.get("DATABASE_URL", "")
-    if not dsn:
-        raise BadInput("DATABASE_URL is not set: it names the database that the instruments are stored in")
-    return dsn
+    run_show(
+        database_url("instruments"),
+        wanted,
+        [each.value for each in Vendor if broker in (None, each)],
+        as_json=as_json,
+    )
 
 
 def _url(broker: Vendor) -> str:

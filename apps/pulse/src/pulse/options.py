@@ -7,6 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from pulse_domain.instruments import Instrument
+
 
 class UpOptions(Struct, frozen=True, kw_only=True):
     """The options of `pulse up`, checked.
@@ -41,6 +43,16 @@ class ClusterOptions(Struct, frozen=True, kw_only=True):
     log_level: str = "WARNING"
     workers: int = 2
     seed: int | None = None
+
+
+class ExportOptions(Struct, frozen=True, kw_only=True):
+    """What of an instrument goes into which file; from the first instant up to but without the second."""
+
+    instrument: Instrument
+    file: Path
+    starts_at: datetime
+    ends_at: datetime
+    as_json: bool = False
 
 
 class DataFile(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""`pulse order`: place, show, watch, list and cancel orders at the gateway."""
+"""`pulse order`: place, show, watch, list and cancel orders at the gateway; `operations` has the rest."""
 
 import os
 import sys
@@ -55,7 +55,10 @@ Token = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to stdout, and nothing else.")]
 OrderId = Annotated[str, typer.Argument(metavar="ORDER_ID", help="ord_…")]
 
-app = typer.Typer(help="Place, show, watch, list and cancel orders.", rich_markup_mode="rich")
+app = typer.Typer(
+    help="Place, show, watch, list and cancel orders; for operators: pause, resume and resolve.",
+    rich_markup_mode="rich",
+)
 
 
 @app.command()

@@ -188,6 +188,7 @@ def order_table(order: Order) -> "Table":
         "starts": instant(order.starts_at),
         "ends": instant(order.ends_at),
         "cancel asked": order.cancel_requested_at and instant(order.cancel_requested_at),
+        "paused": "until it is resumed" if order.paused else None,
         "state": summary(order).partition(" ")[2],
     }
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -1,12 +1,14 @@
-"""The simulator's process: it serves until it is told to end, or cannot go on."""
+"""A simulator's process: it serves until it is told to end, or cannot go on."""
 
 import asyncio
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 import uvloop
 from msgspec import Struct
@@ -19,17 +21,20 @@ from pulse_adapters.feeds.synthetic import SyntheticFeed
 from pulse_adapters.simulator.catalog import CatalogError
 from pulse_adapters.simulator.faults import FaultPlanError, load_plan
 from pulse_adapters.simulator.journal import JournalError
-from pulse_adapters.simulator.kite.serve import KiteSimulator, serve_kite
-from pulse_adapters.simulator.kite.settings import KiteApp, KiteSettings
 from pulse_adapters.simulator.opening import Feed, SimulatorOptions
+from pulse_adapters.simulator.serving import Face, Simulator
+from pulse_domain.ports.clock import Clock
 from service_kit import configure
 
 FAILED = 1
 _MENDABLE = (CatalogError, FaultPlanError, FeedFileError, FeedSpecError, JournalError, OSError)
 
+F = TypeVar("F", bound=Face)
+Serve = Callable[[SimulatorOptions, Feed, Clock, socket.socket], AbstractAsyncContextManager[Simulator[F]]]
 
-class KiteRun(Struct, frozen=True, kw_only=True):
-    """The options of `pulse simulate kite`, checked."""
+
+class Run(Struct, frozen=True, kw_only=True):
+    """The options that every simulator has, checked."""
 
     host: str
     port: int
@@ -43,20 +48,17 @@ class KiteRun(Struct, frozen=True, kw_only=True):
     capital: Decimal
     participation: Decimal | None
     instruments: Path | None
-    api_key: str
-    api_secret: str
-    redirect_url: str
-    postback_url: str | None
     log_level: str
 
-    def __repr__(self) -> str:
-        return f"KiteRun({self.host}:{self.port})"
 
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return []  # a Struct of its own would show every field
+class FaceToRun(Struct, Generic[F], frozen=True):
+    """serve: with the face's own settings. banner: what is printed once it serves."""
+
+    serve: Serve[F]
+    banner: Callable[[Simulator[F]], str]
 
 
-def run_kite(run: KiteRun) -> int:
+def run_simulator(run: Run, face: FaceToRun[F]) -> int:
     """Serve until SIGINT or SIGTERM; the exit code of the command.
 
     Raises:
@@ -64,12 +66,12 @@ def run_kite(run: KiteRun) -> int:
     """
     configure("simulator", run.log_level)
     try:
-        return uvloop.run(_serve(run))
+        return uvloop.run(_serve(run, face))
     except _MENDABLE as error:
         raise BadInput(str(error)) from error
 
 
-async def _serve(run: KiteRun) -> int:
+async def _serve(run: Run, face: FaceToRun[F]) -> int:
     clock = SystemClock()
     spec = parse_feed(run.feed)
     prices = await asyncio.to_thread(open_feed, spec, clock, speed=run.speed)
@@ -81,14 +83,9 @@ async def _serve(run: KiteRun) -> int:
         rules=() if run.fault_plan is None else load_plan(run.fault_plan).rules,
         participation=run.participation, instruments=run.instruments, capital=run.capital,
     )  # fmt: skip
-    app = KiteApp(
-        api_key=run.api_key, api_secret=run.api_secret, redirect_url=run.redirect_url,
-        postback_url=run.postback_url,
-    )  # fmt: skip
-    settings = KiteSettings(app=app, has_limits=run.has_limits)
     with _listen(run.host, run.port) as listener:
-        async with serve_kite(options, settings, feed, clock, listener) as simulator:
-            _print_banner(simulator, run)
+        async with face.serve(options, feed, clock, listener) as simulator:
+            print(face.banner(simulator), flush=True)
             return await _wait(simulator)
 
 
@@ -100,7 +97,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise BadInput(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
 
 
-async def _wait(simulator: KiteSimulator) -> int:
+async def _wait(simulator: Simulator[F]) -> int:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
@@ -114,17 +111,3 @@ async def _wait(simulator: KiteSimulator) -> int:
         error = error.exceptions[0]
     print(f"pulse simulate: {error}", file=sys.stderr)
     return FAILED
-
-
-def _print_banner(simulator: KiteSimulator, run: KiteRun) -> None:
-    print(
-        f"""A simulated Kite Connect is up, prices from {run.feed}, seed {run.seed}. Ctrl-C ends it.
-
-  REST     {simulator.url}
-  login    {simulator.url}/connect/login?v=3&api_key={run.api_key}
-  ticker   {simulator.url.replace("http", "ws", 1)}
-  control  {simulator.url}/_simulator   (POST /_simulator/access-token gives a session without a login)
-  journal  {run.journal}
-""",
-        flush=True,
-    )

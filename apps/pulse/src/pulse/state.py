@@ -39,9 +39,10 @@ class Secrets(Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """Where the running all-in-one takes requests."""
+    """Where the running all-in-one takes requests; `order_api`: from this machine only."""
 
     base_url: str
+    order_api: str | None = None
 
 
 def state_folder(environ: Mapping[str, str], *, root: bool | None = None) -> Path:
@@ -107,23 +108,24 @@ def load_secrets(folder: Path) -> Secrets | None:
         raise StateError(f"{path} is broken: remove it, and new secrets are made") from None
 
 
-def write_endpoint(folder: Path, base_url: str) -> None:
+def write_endpoint(folder: Path, base_url: str, order_api: str) -> None:
     """Tell the command line where the all-in-one listens. Raises: StateError."""
+    endpoint = Endpoint(base_url=base_url, order_api=order_api)
     try:
-        replace_file(folder / _ENDPOINT, msgspec.json.encode(Endpoint(base_url=base_url)), 0o644)
+        replace_file(folder / _ENDPOINT, msgspec.json.encode(endpoint), 0o644)
     except OSError as error:
         raise StateError(f"cannot write {folder / _ENDPOINT}: {error.strerror}") from None
 
 
-def read_endpoint(folder: Path) -> str | None:
-    """Give the base URL of the running all-in-one; None where none has said so, or not to us.
+def read_endpoint(folder: Path) -> Endpoint | None:
+    """Give the addresses of the running all-in-one; None where none has said so, or not to us.
 
     Raises:
         StateError: the file is broken.
     """
     path = folder / _ENDPOINT
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Endpoint).base_url
+        return msgspec.json.decode(path.read_bytes(), type=Endpoint)
     except OSError:
         return None
     except msgspec.DecodeError:
@@ -133,7 +135,8 @@ def read_endpoint(folder: Path) -> str | None:
 def remove_endpoint(folder: Path, base_url: str) -> None:
     """Take back what `write_endpoint` said, unless another all-in-one has spoken since."""
     with suppress(StateError, OSError):
-        if read_endpoint(folder) == base_url:
+        found = read_endpoint(folder)
+        if found is not None and found.base_url == base_url:
             (folder / _ENDPOINT).unlink()
 
 

@@ -11,6 +11,7 @@ SCOPES = ("orders:read", "orders:write", "admin")
 DEFAULT_CLIENT = "demo"
 DEFAULT_SCOPE = "orders:read orders:write"
 HOURS_MAX = 24 * 366
+_JWT_SECRET_BYTES_MIN = 32
 
 _matches_client = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
 _matches_token = re.compile(r"[!-~]+").fullmatch
@@ -33,11 +34,22 @@ def make_token(jwt_secret: str, *, client: str, scope: str, expires_at: datetime
     return jwt.encode(claims, jwt_secret, algorithm="HS256")
 
 
-def given_token(token: str) -> Callable[[], str]:
+def check_jwt_secret(secret: str) -> str:
+    """What a gateway takes for a secret. Raises: BadInput: it takes no such."""
+    try:
+        length = len(secret.encode())
+    except UnicodeEncodeError:  # what is not UTF-8 arrives from the environment as lone surrogates
+        length = 0
+    if length < _JWT_SECRET_BYTES_MIN:
+        raise BadInput(f"GAPI_JWT_SECRETS must be secrets of at least {_JWT_SECRET_BYTES_MIN} bytes")
+    return secret
+
+
+def given_token(token: str, hint: str = "check PULSE_TOKEN or --token") -> Callable[[], str]:
     """Use this one. Raises: BadInput: it has characters that no token has."""
     token = token.strip()
     if _matches_token(token) is None:
-        raise BadInput("the token has characters that no token has: check PULSE_TOKEN or --token")
+        raise BadInput(f"the token has characters that no token has: {hint}")
     return lambda: token
 
 

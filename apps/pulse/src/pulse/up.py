@@ -52,9 +52,9 @@ async def _serve(options: UpOptions) -> int:
         async with open_all(
             os.environ, secrets, options.state_dir, feed=options.feed, feed_speed=options.feed_speed
         ) as everything:
-            write_endpoint(options.state_dir, url)
+            write_endpoint(options.state_dir, url, f"{url}/pulse")
             try:
-                return await _run(everything, listener, lambda: _print_banner(url, secrets, options))
+                return await _run(everything, listener, lambda: _print_banner(url, secrets, everything.prices))
             finally:
                 remove_endpoint(options.state_dir, url)
     finally:
@@ -88,9 +88,9 @@ async def _run(everything: AllInOne, listener: socket.socket, started: Callable[
     return 0 if stop.is_set() else FAILED
 
 
-def _print_banner(url: str, secrets: Secrets, options: UpOptions) -> None:
+def _print_banner(url: str, secrets: Secrets, prices: str) -> None:
     print(
-        f"""Pulse is up, prices from {options.feed}. Ctrl-C ends it.
+        f"""Pulse is up, prices from {prices}. Ctrl-C ends it.
 
   gateway    {url}/api      docs {url}/docs
   order API  {url}/pulse    (from this machine only)

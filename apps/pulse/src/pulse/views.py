@@ -49,6 +49,7 @@ class Order(Struct, frozen=True, kw_only=True):
     starts_at: datetime
     ends_at: datetime
     cancel_requested_at: datetime | None
+    paused: bool
 
     @property
     def is_filled(self) -> bool:
@@ -56,6 +57,8 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class Execution(Struct, frozen=True, kw_only=True):
+    execution_id: str
+    broker_order_id: str | None
     status: str
     filled_quantity: int
     average_price: Decimal | None
@@ -108,3 +111,52 @@ class JournalRow(Struct, frozen=True, kw_only=True):
     seq: int
     at: datetime
     event: Json
+
+
+class Resolved(Struct, frozen=True, kw_only=True):
+    order_id: str
+    execution: Execution
+
+
+class Trading(Struct, frozen=True, kw_only=True):
+    halted: bool
+    changed_by: str | None
+    reason: str | None
+    changed_at: datetime | None
+    needs_reconcile: bool
+
+
+class Stranger(Struct, frozen=True, kw_only=True):
+    broker_order_id: str
+    tag: str
+    instrument: str
+    side: str
+    quantity: int
+    filled_quantity: int
+    status: str
+    known: bool
+
+
+class Book(Struct, frozen=True, kw_only=True):
+    noted_at: datetime | None
+    complete: bool
+    strangers: tuple[Stranger, ...]
+
+
+class InDoubt(Struct, frozen=True, kw_only=True):
+    execution_id: str
+    tag: str
+    instrument: str
+    side: str
+    quantity: int
+    status: str
+    terminal: str | None
+    broker_order_id: str | None
+    reason: str | None
+    flags: tuple[str, ...]
+
+
+class Review(Struct, frozen=True, kw_only=True):
+    trading: Trading
+    book: Book | None
+    in_doubt: tuple[InDoubt, ...]

@@ -1,10 +1,12 @@
 """The ASGI application."""
 
+import asyncio
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import structlog
 from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -13,12 +15,16 @@ from litestar.openapi import OpenAPIConfig
 from pulse_api.bootstrap import Ports, Services, limits_of, open_ports, services
 from pulse_api.errors import STATUSES, translate
 from pulse_api.openapi import describe
-from pulse_api.routes import operations, orders, trading
+from pulse_api.routes import operations, orders, postbacks, trading
 from pulse_api.settings import Settings
+from pulse_domain.errors import PortError
 from service_kit import Metrics, RequestRecord, ServiceError, TraceMiddleware, log_request
 from service_kit.litestar_kit import StrictRequest, exception_handler
 
+log = structlog.get_logger(__name__)
+
 BODY_BYTES_MAX = 64 * 1024
+_ASK_AGAIN_S = 1.0
 
 BeforeRequest = Callable[[Request[Any, Any, Any]], Awaitable[None]]
 OpenPorts = Callable[[Settings, Metrics], AbstractAsyncContextManager[Ports]]
@@ -37,8 +43,14 @@ def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = ope
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with ports(settings, metrics) as opened:
-            app.state.services = services(opened, limits_of(settings), settings.market)
-            yield
+            app.state.services = services(
+                opened, limits_of(settings), settings.market, settings.zerodha_api_secret
+            )
+            noticing = asyncio.create_task(_notice_restore(app.state.services), name="notice-restore")
+            try:
+                yield
+            finally:
+                noticing.cancel()
 
     def provide_services(state: State) -> Services:
         made: Services = state.services
@@ -61,11 +73,29 @@ def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = ope
     )
 
 
+async def _notice_restore(made: Services) -> None:
+    """Ask the store once whether it was restored since the last time; it may not answer yet."""
+    while True:
+        try:
+            if await made.store.notice_restore("pulse_api"):
+                log.error("the store is another one than before; trading is halted until it is reconciled")
+            return
+        except PortError as error:
+            log.debug("the store cannot be asked which one it is", error=error.message)
+        await made.clock.sleep(_ASK_AGAIN_S)
+
+
 def handlers(require_token: BeforeRequest) -> list[Any]:
     """Every route; those under /internal behind the service token."""
     internal = Router(
         "/internal",
-        route_handlers=[orders.router, trading.router, operations.hello, operations.metrics_page],
+        route_handlers=[
+            orders.router,
+            trading.router,
+            postbacks.router,
+            operations.hello,
+            operations.metrics_page,
+        ],
         before_request=require_token,
     )
     return [internal, operations.health, operations.ready, operations.openapi_json]

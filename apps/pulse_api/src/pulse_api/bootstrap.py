@@ -18,6 +18,7 @@ from pulse_adapters.queue.redis_broker import redis_broker
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
 from pulse_api.journal_feed import JournalFeed
 from pulse_api.market import VIRTUAL, MarketSettings
+from pulse_api.postbacks import Postbacks
 from pulse_api.settings import Settings
 from pulse_domain.instruments import Instrument
 from pulse_domain.ports.clock import Clock
@@ -29,9 +30,13 @@ from pulse_domain.splitting import PaceLimits
 from pulse_domain.use_cases.accept import AcceptOrder
 from pulse_domain.use_cases.cancel import RequestCancel
 from pulse_domain.use_cases.halt import HaltTrading, ResumeTrading
+from pulse_domain.use_cases.kill import KillTrading
 from pulse_domain.use_cases.market_gate import MarketGate
+from pulse_domain.use_cases.pause import PauseOrder
 from pulse_domain.use_cases.preview import PreviewOrder
 from pulse_domain.use_cases.read import ReadOrders
+from pulse_domain.use_cases.resolve import ResolveExecution
+from pulse_domain.use_cases.review import ReviewTrading
 from service_kit import Metrics
 from service_kit.dramatiq_trace import CarryIds
 
@@ -59,22 +64,37 @@ class Services(Struct, frozen=True, kw_only=True):
     cancel: RequestCancel
     halt: HaltTrading
     resume: ResumeTrading
+    kill: KillTrading
+    pause: PauseOrder
+    resolve: ResolveExecution
+    review: ReviewTrading
     feed: JournalFeed
+    postbacks: Postbacks
     store: OrderStore
+    clock: Clock
 
 
-def services(ports: Ports, limits: PaceLimits, market: MarketSettings) -> Services:
+def services(
+    ports: Ports, limits: PaceLimits, market: MarketSettings, zerodha_api_secret: str | None
+) -> Services:
     store, clock = ports.store, ports.clock
     gate = MarketGate(market.rules, DatedCalendar(market.calendar, ports.closing_auction))
+    halt = HaltTrading(store, clock)
     return Services(
         accept=AcceptOrder(store, ports.master, ports.queue, clock, ports.ids, limits, gate),
         preview=PreviewOrder(ports.master, clock, ports.ids, limits, gate),
         read=ReadOrders(store),
         cancel=RequestCancel(store, ports.queue),
-        halt=HaltTrading(store, clock),
+        halt=halt,
         resume=ResumeTrading(store),
+        kill=KillTrading(store, ports.queue, halt),
+        pause=PauseOrder(store, ports.queue),
+        resolve=ResolveExecution(store, ports.queue),
+        review=ReviewTrading(store, ports.queue),
         feed=JournalFeed(ports.watched, clock),
+        postbacks=Postbacks(zerodha_api_secret, ports.queue),
         store=store,
+        clock=clock,
     )
 
 
@@ -84,6 +104,15 @@ def limits_of(settings: Settings) -> PaceLimits:
         per_minute=settings.orders_per_minute,
         per_day=settings.orders_per_day,
     )
+
+
+def listed_instruments(
+    market: MarketSettings, database: Database, clock: Clock
+) -> PostgresInstrumentMaster | None:
+    """Those of a real broker; the virtual one has every instrument."""
+    if market.broker == VIRTUAL:
+        return None
+    return PostgresInstrumentMaster(database, clock, market.broker, reading=market.freeze_reading)
 
 
 @asynccontextmanager
@@ -101,11 +130,7 @@ async def open_ports(settings: Settings, metrics: Metrics) -> AsyncIterator[Port
             "work_hints_dropped", "Hints to the workers that the queue did not take.", registry=metrics.registry
         )
         queue = DramatiqQueue(redis_broker(settings.redis_url, CarryIds()), on_drop=dropped.inc)
-    listed = None
-    if settings.market.broker != VIRTUAL:
-        listed = PostgresInstrumentMaster(
-            Database(pool), clock, settings.market.broker, reading=settings.market.freeze_reading
-        )
+    listed = listed_instruments(settings.market, Database(pool), clock)
     try:
         yield Ports(
             store=PostgresOrderStore(Database(pool)),

@@ -31,7 +31,8 @@ _E = TypeVar("_E", bound=StrEnum)
 
 
 class MarketSettings(Struct, frozen=True, kw_only=True):
-    """broker: virtual, zerodha or kotak."""
+    """broker: virtual, zerodha or kotak: whose instruments and rules these are. Where the virtual broker reads
+    from a real one, it is that one."""
 
     broker: str
     rules: MarketRules
@@ -63,6 +64,7 @@ class _Addition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 VARIABLES = (
     "BROKER_TYPE",
+    "VIRTUAL_BROKER_READS",
     "OUTSIDE_SESSION",
     "MARKET_PHASES",
     "MARKET_CALENDAR",
@@ -71,7 +73,10 @@ VARIABLES = (
     "UNITS_CONFIRMED",
     "FREEZE_QUANTITY_READING",
     "ZERODHA_BASE_URL",
+    "KOTAK_LOGIN_URL",
 )
+# Where a broker is; the address of this machine is a simulator's.
+_ADDRESSES = {"zerodha": "ZERODHA_BASE_URL", "kotak": "KOTAK_LOGIN_URL"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -86,11 +91,18 @@ def read_market(environ: Mapping[str, str]) -> MarketSettings:
     broker = VIRTUAL if broker == "mock" else broker
     if broker not in CAPABILITIES:
         raise ValueError(f"BROKER_TYPE must be one of {', '.join(CAPABILITIES)} (or mock)")
+    if reads := given["VIRTUAL_BROKER_READS"]:
+        if reads == VIRTUAL or reads not in CAPABILITIES:
+            raise ValueError("VIRTUAL_BROKER_READS must be kotak or zerodha")
+        if broker != VIRTUAL:
+            raise ValueError("VIRTUAL_BROKER_READS goes with BROKER_TYPE=virtual only")
+        broker = reads
     usual = OutsideSession.ACCEPT if broker == VIRTUAL else OutsideSession.REJECT
     outside = _one("OUTSIDE_SESSION", given, OutsideSession, usual)
     if outside is OutsideSession.ACCEPT and broker != VIRTUAL and not _is_simulated(broker, given):
         raise ValueError(
-            "OUTSIDE_SESSION=accept goes with BROKER_TYPE=virtual only, or ZERODHA_BASE_URL of this machine"
+            "OUTSIDE_SESSION=accept goes with BROKER_TYPE=virtual only,"
+            f" or {' or '.join(_ADDRESSES.values())} of this machine"
         )
     calendar = _calendar(given["MARKET_CALENDAR"])
     try:
@@ -116,7 +128,7 @@ def read_market(environ: Mapping[str, str]) -> MarketSettings:
 def _is_simulated(broker: str, given: Mapping[str, str]) -> bool:
     """Whether the broker is a simulator: no real one is on this machine."""
     try:
-        return broker == "zerodha" and urlsplit(given["ZERODHA_BASE_URL"]).hostname in _LOOPBACK
+        return urlsplit(given[_ADDRESSES[broker]]).hostname in _LOOPBACK
     except ValueError:
         return False
 

@@ -23,7 +23,29 @@ _ALWAYS = {"400": "malformed", "405": "wrong method", "500": "a fault of ours", 
 _WITH_TOKEN = {"401": "no or wrong service token"}
 _WITH_BODY = {"413": "body too large", "415": "not JSON", "422": "a business rule"}
 _OF_ORDER = {"404": "no such order"}
-_CONFLICTS = {"/internal/orders", "/internal/orders/{order_id}/cancel"}
+_OF_EXECUTION = {"404": "no such execution", "409": "its fate is known, or not which one is meant"}
+_OF_POSTBACK = {"403": "wrong checksum", "404": "not configured", "413": "body too large"}
+_POSTBACK_BODY = {
+    "required": True,
+    "description": "As the broker posted it; the media type is not looked at.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["order_id", "order_timestamp", "checksum"],
+                "properties": {
+                    name: {"type": "string"} for name in ("order_id", "order_timestamp", "checksum")
+                },
+            }
+        }
+    },
+}
+_CONFLICTS = {
+    "/internal/orders",
+    "/internal/orders/{order_id}/cancel",
+    "/internal/orders/{order_id}/pause",
+}
+_OF_RESUME = {"409": "only a confirmed reconcile ends this halt"}
 
 
 def describe(app: Litestar) -> dict[str, Any]:
@@ -46,10 +68,17 @@ def _declare_errors(path: str, method: str, operation: dict[str, Any]) -> None:
         operation["security"] = [{"serviceToken": []}]
     if "requestBody" in operation:
         errors |= _WITH_BODY
+    if path.startswith("/internal/postbacks"):
+        errors |= _OF_POSTBACK
+        operation["requestBody"] = _POSTBACK_BODY
     if "{order_id}" in path:
         errors |= _OF_ORDER
+    if path.endswith("/resolve"):
+        errors |= _OF_EXECUTION
     if method == "post" and path in _CONFLICTS:
         errors["409"] = "another request has the key, or the order is done"
+    if method == "post" and path in ("/internal/trading/resume", "/internal/trading/reconcile"):
+        errors |= _OF_RESUME
     if path.endswith("/events"):
         operation["responses"]["204"] = {"description": "The order is done and every row was sent"}
     for status, description in errors.items():

@@ -14,6 +14,8 @@ class SettingsError(Exception):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
+    """zerodha_api_secret: what that broker's postbacks are signed with; none are taken without it."""
+
     database_url: str
     service_token: str
     redis_url: str | None = None
@@ -26,6 +28,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     orders_per_minute: int = 400
     orders_per_day: int = 5000
     market: MarketSettings
+    zerodha_api_secret: str | None = None
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port})"
@@ -74,6 +77,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         values["market"] = read_market(environ)
     except ValueError as error:
         raise SettingsError(str(error)) from None
+    zerodha_api_secret = environ.get("ZERODHA_API_SECRET", "")
+    if zerodha_api_secret and environ.get("BROKER_TYPE") == "zerodha":
+        values["zerodha_api_secret"] = zerodha_api_secret
     settings = _convert(values)
     for name, low, high in (
         ("PULSE_API_PORT", 0, 65535),

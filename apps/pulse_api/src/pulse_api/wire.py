@@ -25,6 +25,7 @@ from pulse_domain.orders.model import (
 from pulse_domain.orders.slices import Slice
 from pulse_domain.orders.summary import Quantities
 from pulse_domain.ports.order_store import OrderView, TradingState
+from pulse_domain.use_cases.kill import KillReport
 from pulse_domain.use_cases.preview import Preview
 
 Key = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z")]
@@ -120,6 +121,7 @@ class OrderOut(Struct, frozen=True, kw_only=True):
     starts_at: datetime
     ends_at: datetime
     cancel_requested_at: datetime | None
+    paused: bool
     last_seq: int
 
 
@@ -200,7 +202,19 @@ class TradingOut(Struct, frozen=True, kw_only=True):
     changed_by: str | None
     reason: str | None
     changed_at: datetime | None
+    needs_reconcile: bool
     in_flight: list[InFlightOut]
+
+
+class KillOut(Struct, frozen=True, kw_only=True):
+    """`cancelled`: how many orders this call asked to cancel."""
+
+    trading: TradingOut
+    cancelled: int
+
+
+def kill_out(report: KillReport) -> KillOut:
+    return KillOut(trading=trading_out(report.halt.state, report.halt.in_flight), cancelled=report.cancelled)
 
 
 def order_out(view: OrderView) -> OrderOut:
@@ -231,6 +245,7 @@ def order_out(view: OrderView) -> OrderOut:
         starts_at=order.starts_at,
         ends_at=order.ends_at,
         cancel_requested_at=order.cancel_requested_at,
+        paused=order.paused_at is not None,
         last_seq=view.last_seq,
     )
 
@@ -252,14 +267,14 @@ def slices_out(order_id: str, slices: list[Slice]) -> SlicesOut:
                 scheduled_at=s.scheduled_at,
                 stage=s.stage,
                 outcome=s.outcome,
-                executions=[_execution_out(execution) for execution in s.executions],
+                executions=[execution_out(execution) for execution in s.executions],
             )
             for s in slices
         ],
     )
 
 
-def _execution_out(execution: Execution) -> ExecutionOut:
+def execution_out(execution: Execution) -> ExecutionOut:
     filled = execution.filled_quantity
     return ExecutionOut(
         execution_id=execution.execution_id,
@@ -313,6 +328,7 @@ def trading_out(state: TradingState, in_flight: tuple[Execution, ...] = ()) -> T
         changed_by=state.changed_by,
         reason=state.reason,
         changed_at=state.changed_at,
+        needs_reconcile=state.needs_reconcile,
         in_flight=[
             InFlightOut(
                 execution_id=execution_id(e.order_id, e.seq, e.chunk),

@@ -8,35 +8,44 @@ import structlog
 from msgspec import Struct
 
 from pulse_adapters.limits.guarded_broker import GuardedBroker
+from pulse_background.alerts import Alerts, Notify
 from pulse_background.scheduler import Leadership, Scheduler
 from pulse_background.settings import Settings
 from pulse_background.wakeup import Wakeup
 from pulse_background.workers.broker_probe import BrokerProbe
 from pulse_background.workers.broker_sync import BrokerSync
+from pulse_background.workers.executor_presence import ExecutorPresence, Presence
 from pulse_background.workers.limiter_watch import LimiterWatch
+from pulse_background.workers.order_archiver import OrderArchiver
 from pulse_background.workers.order_canceller import OrderCanceller
 from pulse_background.workers.order_splitter import OrderSplitter, log_outcome
 from pulse_background.workers.outcome_recorder import OutcomeRecorder
+from pulse_background.workers.skew_watch import SkewWatch
 from pulse_background.workers.slice_executor import ExecutorSettings, SliceExecutor, always_open
 from pulse_background.workers.timeout_monitor import TimeoutMonitor
+from pulse_domain.orders.model import Order
 from pulse_domain.ports.broker import Broker
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.order_store import OrderStore
 from pulse_domain.ports.rate_limiter import RateLimiter
 from pulse_domain.ports.work_queue import JobKind
 from pulse_domain.traffic import BreakerSettings, BreakerState, Unlimited
+from pulse_domain.use_cases.archive import ArchiveOrders
 from pulse_domain.use_cases.book_facts import BookFacts
 from pulse_domain.use_cases.cancel import CancelExecutions
 from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
 from pulse_domain.use_cases.guard import BrokerGuard
-from pulse_domain.use_cases.monitor import MonitorTimeouts
+from pulse_domain.use_cases.monitor import MonitorTimeouts, OnWindowEnd
 from pulse_domain.use_cases.reconcile import Reconcile, ReconcileSettings
 from pulse_domain.use_cases.record_outcome import RecordOutcomes
+from pulse_domain.use_cases.review import InspectBook
 from pulse_domain.use_cases.split import SplitOrders, SplitSettings
 
 log = structlog.get_logger(__name__)
 
 _SPLIT_LEASE_MIN_S = 5.0
+_ARCHIVE_INTERVAL_S = 3600.0
+_ARCHIVE_PAUSE_S = 0.1
 
 
 def split_lease_s(settings: Settings) -> float:
@@ -51,6 +60,7 @@ class BackgroundPorts(Struct, frozen=True, kw_only=True):
     broker: Broker
     clock: Clock
     leadership: Leadership
+    presence: Presence
     # The name of this process in claims, never used again.
     executor_id: str
     on_sent: Callable[[float], None] = lambda late_s: None
@@ -58,6 +68,11 @@ class BackgroundPorts(Struct, frozen=True, kw_only=True):
     is_open: Callable[[], Awaitable[bool]] = always_open
     limiter: RateLimiter = Unlimited()
     on_breaker: Callable[[BreakerState], object] = lambda state: None
+    on_skew: Callable[[float], object] = lambda skew_s: None
+    # Tells people; never waits and never raises.
+    notify: Notify = lambda notification: None
+    # More that one process at a time runs; none of them may end.
+    leader_loops: tuple[Callable[[], Awaitable[None]], ...] = ()
 
 
 class Background:
@@ -65,7 +80,8 @@ class Background:
 
     def __init__(self, ports: BackgroundPorts, settings: Settings) -> None:
         store, clock = ports.store, ports.clock
-        self._on_breaker = ports.on_breaker
+        self._on_breaker, self._on_skew = ports.on_breaker, ports.on_skew
+        self._alerts = Alerts(ports.notify)
         self._due, self._probe_due = Wakeup(clock), Wakeup(clock)
         guard = BrokerGuard(
             clock,
@@ -80,8 +96,17 @@ class Background:
         )
         broker = GuardedBroker(ports.broker, guard)
 
+        self._skew = SkewWatch(
+            store,
+            clock,
+            max_s=settings.clock_skew_max_seconds,
+            on_skew=self._skew_measured,
+            on_change=self._due.call,
+        )
+        self._presence = ExecutorPresence(ports.presence, clock)
+
         async def can_place() -> bool:
-            return guard.lets_place and await ports.is_open()
+            return guard.lets_place and self._skew.lets_place and await ports.is_open()
 
         self._graceful_s = settings.graceful_shutdown_seconds
         call_timeout_s = settings.broker_call_timeout_seconds
@@ -92,7 +117,7 @@ class Background:
             JobKind.RECONCILE: Wakeup(clock),
         }
         wake_canceller = self._wakeups[JobKind.CANCEL_ORDER].call
-        facts = BookFacts(store, broker, settings.tag_prefix, wake_canceller)
+        facts = BookFacts(store, broker, settings.tag_prefix, wake_canceller, self._alerts.booked)
         due = self._due
         self._splitter = OrderSplitter(
             SplitOrders(
@@ -104,7 +129,7 @@ class Background:
                     lease_s=split_lease_s(settings),
                     grace_s=settings.slice_grace_seconds,
                 ),
-                log_outcome,
+                self._split_ended,
             ),
             lambda: store.recover_splits(settings.order_split_attempts_max),
             clock,
@@ -120,7 +145,7 @@ class Background:
         self._executor = SliceExecutor(
             store,
             ExecuteSlice(broker, clock, execute),
-            OutcomeRecorder(RecordOutcomes(store, wake_canceller), clock),
+            OutcomeRecorder(RecordOutcomes(store, wake_canceller), clock, self._alerts.booked),
             clock,
             due,
             ExecutorSettings(
@@ -146,9 +171,11 @@ class Background:
                     settle_s=settings.unknown_settle_seconds, give_up_s=settings.unknown_give_up_seconds
                 ),
             ),
+            InspectBook(store, ports.executor_id),
             clock,
             self._wakeups[JobKind.RECONCILE],
             interval_s=settings.broker_sync_interval_seconds,
+            alerts=self._alerts,
         )
         self._canceller = OrderCanceller(
             cancel,
@@ -156,15 +183,36 @@ class Background:
             poll_s=settings.order_splitter_poll_interval_seconds,
         )
         monitor = TimeoutMonitor(
-            MonitorTimeouts(store, cancel, split_attempts_max=settings.order_split_attempts_max),
+            MonitorTimeouts(
+                store,
+                cancel,
+                split_attempts_max=settings.order_split_attempts_max,
+                on_window_end=OnWindowEnd(settings.on_window_end),
+            ),
             Wakeup(clock),
             interval_s=settings.timeout_monitor_interval_seconds,
+            on_report=self._alerts.monitored,
         )
-        self._scheduler = Scheduler(ports.leadership, clock, (monitor.run, self._sync.run))
+        loops = [monitor.run, self._sync.run, *ports.leader_loops]
+        if settings.retention_days:
+            archive = ArchiveOrders(
+                store, lambda: clock.sleep(_ARCHIVE_PAUSE_S), done_for_s=settings.retention_days * 86400.0
+            )
+            loops.append(OrderArchiver(archive, Wakeup(clock), interval_s=_ARCHIVE_INTERVAL_S).run)
+        self._scheduler = Scheduler(ports.leadership, clock, tuple(loops))
 
     def wake(self, kind: JobKind) -> None:
         """Take a hint; call it on the event loop's thread."""
         self._wakeups[kind].call()
+
+    def _split_ended(self, order: Order, outcome: str) -> None:
+        log_outcome(order, outcome)
+        if outcome == "failed":
+            self._alerts.not_split(order)
+
+    def _skew_measured(self, skew_s: float) -> None:
+        self._on_skew(skew_s)
+        self._alerts.clock(self._skew.lets_place)
 
     def _breaker_changed(self, state: BreakerState) -> None:
         if state is BreakerState.OPEN:
@@ -172,6 +220,7 @@ class Background:
         elif state is BreakerState.CLOSED:
             log.warning("the broker answers again; placements go on")
         self._on_breaker(state)
+        self._alerts.breaker(state)
         self._due.call()
         self._probe_due.call()
 
@@ -194,6 +243,10 @@ class Background:
                 group.create_task(self._canceller.run(), name="order-canceller"),
                 group.create_task(self._probe.run(), name="broker-probe"),
                 group.create_task(self._limiter_watch.run(), name="limiter-watch"),
+                group.create_task(self._presence.run(), name="executor-presence"),
+                group.create_task(self._skew.run(), name="skew-watch"),
+                group.create_task(self._sync.follow_hints(), name="broker-hints"),
+                group.create_task(self._sync.watch_store(), name="store-watch"),
             ]
             splitter = group.create_task(self._splitter.run(), name="order-splitter")
             executor = group.create_task(self._execute(stop), name="slice-executor")

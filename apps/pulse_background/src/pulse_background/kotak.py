@@ -30,16 +30,14 @@ async def open_kotak(settings: KotakSettings, database: Database, clock: Clock) 
     """
     try:  # other brokers do without
         from pulse_adapters.kotak.broker import KotakBroker
-        from pulse_adapters.kotak.client import choose_client
         from pulse_adapters.kotak.login import LoginFailed, log_in, stored_credentials
+        from pulse_adapters.kotak.sdk import load_sdk
         from pulse_adapters.kotak.sessions import BROKER, KotakSessions
         from pulse_adapters.sealing import TokenSeal
 
-        make = await asyncio.to_thread(choose_client, settings.client)
+        await asyncio.to_thread(load_sdk)
     except ModuleNotFoundError as error:
-        raise PulseError(
-            f'{error.name} is not installed: pip install "pulse-adapters[kotak]", or set KOTAK_CLIENT=rest'
-        ) from error
+        raise PulseError(f'{error.name} is not installed: pip install "pulse-adapters[kotak]"') from error
     store = PostgresSessions(database)
     master = PostgresInstrumentMaster(database, clock, BROKER)
 
@@ -49,11 +47,17 @@ async def open_kotak(settings: KotakSettings, database: Database, clock: Clock) 
         except UnknownInstrument:
             return None
 
+    async def token(instrument: Instrument) -> str | None:
+        try:
+            return (await master.listing(instrument)).listing.token
+        except UnknownInstrument:
+            return None
+
     async def renew() -> bool:
         credentials = stored_credentials(settings, clock)
         assert credentials is not None, "unattended logins have all of them, by the settings"
         try:
-            session = await log_in(settings, credentials, make, store, clock)
+            session = await log_in(settings, credentials, store, clock)
         except LoginFailed as failed:
             log.error("a login has failed", broker=BROKER, reason=str(failed), tried_again=not failed.refused)
             return not failed.refused
@@ -71,14 +75,14 @@ async def open_kotak(settings: KotakSettings, database: Database, clock: Clock) 
     )
     broker = KotakBroker(
         settings,
-        make,
         sessions,
         clock,
         Random(secrets.randbits(64)),  # noqa: S311  # only waits are drawn from it
         symbols=symbol,
         units=PostgresBrokerUnits(database),
+        tokens=token,
     )
     try:
-        yield OpenBroker(broker, sessions.is_open)
+        yield OpenBroker(broker, sessions.is_open, broker.reads)
     finally:
         await broker.close()

@@ -7,9 +7,15 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pulse_adapters.kotak.settings import KotakSettings, KotakSettingsError, read_kotak_settings
+from pulse_adapters.kotak.settings import KotakSettings, read_kotak_settings
 from pulse_adapters.postgres.pool import check_dsn
-from pulse_adapters.zerodha.settings import ZerodhaSettings, ZerodhaSettingsError, read_zerodha_settings
+from pulse_adapters.real_broker.settings import BrokerSettingsError
+from pulse_adapters.telegram.settings import (
+    TelegramSettings,
+    TelegramSettingsError,
+    read_telegram_settings,
+)
+from pulse_adapters.zerodha.settings import ZerodhaSettings, read_zerodha_settings
 from pulse_domain.splitting import PaceLimits
 
 
@@ -20,12 +26,16 @@ class SettingsError(Exception):
 class Settings(Struct, frozen=True, kw_only=True):
     """Names and defaults are those of doc/guides/config.md.
 
-    kotak, zerodha: what that broker's adapter is told, where it is the broker.
+    kotak, zerodha: what that broker's adapter is told, where it is the broker, or the one that the virtual
+        broker reads from.
+    telegram: what that adapter is told, where there is a bot.
     """
 
     database_url: str
     redis_url: str | None = None
     broker_type: str = "virtual"
+    virtual_broker_reads: str | None = None
+    virtual_broker_poll_seconds: float = 1.0
     market_feed: str = "synthetic"
     feed_speed: float = 1.0
     tag_prefix: str = "PU"
@@ -38,6 +48,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     order_split_attempts_max: int = 3
     slice_execution_timeout_minutes: float = 2.0
     slice_grace_seconds: float = 60.0
+    on_window_end: str = "leave"
+    clock_skew_max_seconds: float = 0.25
     broker_call_timeout_seconds: float = 10.0
     broker_calls_max: int = 50
     broker_account: str = "default"
@@ -52,6 +64,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     breaker_pause_max_seconds: float = 60.0
     unknown_settle_seconds: float = 120.0
     unknown_give_up_seconds: float = 1800.0
+    tick_retention_days: int = 7
+    retention_days: int = 0
     database_pool_size: int = 10
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
@@ -59,6 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     graceful_shutdown_seconds: float = 15.0
     kotak: KotakSettings | None = None
     zerodha: ZerodhaSettings | None = None
+    telegram: TelegramSettings | None = None
 
     def __repr__(self) -> str:
         return f"Settings(broker_type={self.broker_type!r}, market_feed={self.market_feed!r})"
@@ -69,10 +84,13 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 # Read by their adapters.
 _BROKERS = ("kotak", "zerodha")
+_RETENTION_DAYS_MAX = 3650
+_READ_BY_ADAPTERS = (*_BROKERS, "telegram")
 _POSITIVE = {
     name
     for name, kind in Settings.__annotations__.items()
-    if kind in (int, float, int | None) and name not in ("slice_grace_seconds", "broker_cancel_reserve")
+    if kind in (int, float, int | None)
+    and name not in ("slice_grace_seconds", "broker_cancel_reserve", "retention_days")
 }
 
 
@@ -97,7 +115,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     values: dict[str, Any] = {}
     for field, kind in Settings.__annotations__.items():
-        if field in _BROKERS:
+        if field in _READ_BY_ADAPTERS:
             continue
         text = environ.get(field.upper(), "")
         if text:
@@ -107,12 +125,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     settings = Settings(**values)
     _check(settings)
     try:
-        match settings.broker_type:
+        if environ.get("TELEGRAM_BOT_TOKEN"):
+            settings = replace(settings, telegram=read_telegram_settings(environ))
+        match settings.virtual_broker_reads or settings.broker_type:
             case "kotak":
                 return replace(settings, kotak=read_kotak_settings(environ))
             case "zerodha":
                 return replace(settings, zerodha=read_zerodha_settings(environ))
-    except (KotakSettingsError, ZerodhaSettingsError) as error:
+    except (BrokerSettingsError, TelegramSettingsError) as error:
         raise SettingsError(str(error)) from None
     return settings
 
@@ -140,6 +160,11 @@ def _check(settings: Settings) -> None:
         raise SettingsError("METRICS_PORT must be at most 65535")
     if settings.broker_type not in ("virtual", "mock", *_BROKERS):
         raise SettingsError("BROKER_TYPE must be virtual (or its alias mock), kotak or zerodha")
+    if settings.virtual_broker_reads not in (None, *_BROKERS):
+        raise SettingsError("VIRTUAL_BROKER_READS must be kotak or zerodha")
+    if settings.virtual_broker_reads is not None and settings.broker_type in _BROKERS:
+        # Somebody would think that no real orders are placed.
+        raise SettingsError("VIRTUAL_BROKER_READS goes with BROKER_TYPE=virtual only")
     if re.fullmatch(r"[A-Z0-9]{2}", settings.tag_prefix) is None:
         raise SettingsError("TAG_PREFIX must be two of A-Z and 0-9")
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", settings.broker_account) is None:
@@ -152,5 +177,11 @@ def _check(settings: Settings) -> None:
     if lease_s < 2 * settings.broker_call_timeout_seconds:
         # A call must end, and its outcome be recorded, while the lease still runs.
         raise SettingsError("SLICE_EXECUTION_TIMEOUT_MINUTES must be twice BROKER_CALL_TIMEOUT_SECONDS or more")
+    if settings.on_window_end not in ("leave", "cancel"):
+        raise SettingsError("ON_WINDOW_END must be leave or cancel")
+    if not 0 <= settings.retention_days <= _RETENTION_DAYS_MAX:
+        raise SettingsError(f"RETENTION_DAYS must be 0, to keep orders for ever, to {_RETENTION_DAYS_MAX}")
+    if settings.tick_retention_days > _RETENTION_DAYS_MAX:
+        raise SettingsError(f"TICK_RETENTION_DAYS must be at most {_RETENTION_DAYS_MAX}")
     if settings.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise SettingsError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")

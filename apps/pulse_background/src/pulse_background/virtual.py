@@ -1,8 +1,8 @@
-"""The virtual exchange of this process, on the configured price feed."""
+"""The virtual exchange of this process, on the configured price feed or on the quotes of a real broker."""
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -11,7 +11,9 @@ from msgspec import Struct
 from pulse_adapters.feeds.replay import ReplayFeed
 from pulse_adapters.feeds.spec import open_feed, parse_feed
 from pulse_adapters.feeds.synthetic import SyntheticFeed
+from pulse_adapters.virtual.broker import VirtualBroker
 from pulse_adapters.virtual.exchange import VirtualExchange
+from pulse_domain.ports.broker_reads import BrokerReads
 from pulse_domain.ports.clock import Clock
 
 
@@ -30,9 +32,31 @@ async def open_market(feed: str, speed: float, clock: Clock) -> AsyncIterator[Vi
     prices = await asyncio.to_thread(open_feed, parse_feed(feed), clock, speed=speed)
     # Only latencies are drawn from it.
     exchange = VirtualExchange(prices, clock, Random(secrets.randbits(64)))  # noqa: S311
+    async with _matching(exchange):
+        yield VirtualMarket(exchange, prices)
+
+
+@asynccontextmanager
+async def open_virtual_broker(
+    reads: BrokerReads, clock: Clock, *, poll_s: float, on_quotes_failed: Callable[[], object]
+) -> AsyncIterator[VirtualBroker]:
+    """The same, around a real broker that is only read from."""
+    broker = VirtualBroker(
+        reads,
+        clock,
+        Random(secrets.randbits(64)),  # noqa: S311  # as above
+        poll_interval_s=poll_s,
+        on_quotes_failed=on_quotes_failed,
+    )
+    async with _matching(broker):
+        yield broker
+
+
+@asynccontextmanager
+async def _matching(exchange: VirtualExchange) -> AsyncIterator[None]:
     matching = asyncio.create_task(exchange.run(), name="virtual-exchange")
     try:
-        yield VirtualMarket(exchange, prices)
+        yield
     finally:
         matching.cancel()
         await asyncio.gather(matching, return_exceptions=True)

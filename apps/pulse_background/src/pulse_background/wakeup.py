@@ -15,9 +15,11 @@ class Wakeup:
     def call(self) -> None:
         self._called.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Return after `seconds`, or as soon as it is called."""
-        if not self._called.is_set() and seconds > 0:
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return after `seconds`, if any, or as soon as it is called."""
+        if seconds is None:
+            await self._called.wait()
+        elif not self._called.is_set() and seconds > 0:
             waiting = asyncio.ensure_future(self._called.wait())
             sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
             try:

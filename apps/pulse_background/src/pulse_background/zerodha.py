@@ -13,14 +13,17 @@ from pulse_adapters.postgres.sessions import PostgresSessions
 from pulse_adapters.zerodha.settings import ZerodhaSettings
 from pulse_domain.errors import PulseError
 from pulse_domain.ports.broker import Broker
+from pulse_domain.ports.broker_reads import BrokerReads
 from pulse_domain.ports.clock import Clock
 
 
 class OpenBroker(Struct, frozen=True):
-    """is_open: whether anything can be sent; at a real broker nothing can without a session."""
+    """is_open: whether anything can be sent; at a real broker nothing can without a session.
+    reads: a real broker's quotes and account."""
 
     broker: Broker
     is_open: Callable[[], Awaitable[bool]]
+    reads: BrokerReads | None = None
 
 
 @asynccontextmanager
@@ -52,6 +55,6 @@ async def open_zerodha(
         units=PostgresBrokerUnits(database),
     )
     try:
-        yield OpenBroker(broker, sessions.is_open)
+        yield OpenBroker(broker, sessions.is_open, broker.reads)
     finally:
         await broker.close()

@@ -17,6 +17,9 @@ PulseError
 │   ├── MarketClosed            no session, or none that takes such an order
 │   │   └── CalendarUnknown     the calendar cannot tell whether there is one
 │   ├── NotCancellable
+│   ├── NotPausable
+│   ├── NotResolvable
+│   ├── ReconcileRequired       nothing but a confirmed reconcile ends the halt
 │   ├── IllegalTransition       the state table has no such cell; nothing has changed
 │   │   └── StaleAttempt        a decision of an owner that has been replaced
 │   ├── MatchingError           a bad tick, candle or order reached the matching engine
@@ -142,6 +145,24 @@ class NotCancellable(DomainError):
     """The order is done: nothing is left to cancel."""
 
     code = "NOT_CANCELLABLE"
+
+
+class NotPausable(DomainError):
+    """The order is done: nothing is left to hold back."""
+
+    code = "NOT_PAUSABLE"
+
+
+class NotResolvable(DomainError):
+    """The fate of the execution is known, or not in a person's hands."""
+
+    code = "NOT_RESOLVABLE"
+
+
+class ReconcileRequired(DomainError):
+    """Trading is halted until somebody has compared with the broker: `pulse reconcile`."""
+
+    code = "RECONCILE_REQUIRED"
 
 
 class IllegalTransition(DomainError):

@@ -1,8 +1,8 @@
 """Takes secrets out of whatever is about to be logged.
 
 Two nets: the value under a key that names a secret, at any depth, and inside any string the shapes in which
-secrets travel (bearer tokens, passwords in addresses, JWTs, `password=...` in reprs and query strings). The
-second one rather masks a harmless word than lets a secret through.
+secrets travel (bearer tokens, passwords in addresses, JWTs, keys of chat bots, `password=...` in reprs and query
+strings). The second one rather masks a harmless word than lets a secret through.
 """
 
 import math
@@ -18,7 +18,7 @@ _DEPTH_MAX = 8
 
 _names_a_secret = re.compile(_WORDS, re.IGNORECASE).search
 # One search tells most strings free of all of the shapes below.
-_may_hold_a_secret = re.compile(rf"{_WORDS}|bearer|eyJ|://", re.IGNORECASE).search
+_may_hold_a_secret = re.compile(rf"{_WORDS}|bearer|eyJ|://|\d:AA", re.IGNORECASE).search
 _SHAPES = tuple(
     re.compile(pattern, re.IGNORECASE | re.VERBOSE)
     for pattern in (
@@ -29,6 +29,8 @@ _SHAPES = tuple(
         # A JWT, which starts with the base64 of {", with whatever is glued to it. Whole runs at once, or a long
         # hostile string would take forever.
         r"() (?<![\w-]) (?= [\w-]* (?-i:eyJ) ) [\w-]++ (?: \. [\w-]*+ ){2,4}",
+        # A chat bot's key, a number and 35 characters, bare or in an address.
+        r"() \d{5,20} : AA [\w-]{25,}+",
         # password=x, 'api_key': 'x', (b'x-api-key', b'x'), and the same with escaped quotes
         rf"""( (?:{_WORDS}) [\w-]{{0,40}} (?: \s? = \s? | \\? ["'] \s? [:,] \s? ) )
              (?: b? \\? " [^"]* "? | b? \\? ' [^']* '? | (?!\[redacted) [^\s"'&,;)}}\]]+ )""",

@@ -2,12 +2,13 @@
 
 from litestar.handlers import HTTPRouteHandler
 
-from gapi.routes import operations, orders, pages, trading, webhooks
+from gapi.routes import operations, orders, pages, postbacks, trading, webhooks
 
 HANDLERS: list[HTTPRouteHandler] = [
     *orders.HANDLERS,
     *trading.HANDLERS,
     *webhooks.HANDLERS,
+    *postbacks.HANDLERS,
     *operations.HANDLERS,
     *pages.HANDLERS,
 ]

@@ -10,6 +10,7 @@ from litestar.response import Stream
 
 from pulse_api.bootstrap import Services
 from pulse_api.journal_feed import has_more
+from pulse_api.operator_wire import ResolveBody, ResolvedOut, resolved_out
 from pulse_api.wire import (
     AcceptedOut,
     OrderBody,
@@ -36,6 +37,11 @@ SourceHeader = Annotated[str | None, HeaderParameter(name="X-Order-Source", requ
 DigestHeader = Annotated[str | None, HeaderParameter(name="X-Body-Digest", required=False)]
 LastEventHeader = Annotated[str | None, HeaderParameter(name="Last-Event-ID", required=False)]
 
+OperatorHeader = Annotated[
+    str | None,
+    HeaderParameter(name="X-Operator", required=False, description="Who does it, for the record."),
+]
+
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SOURCES = {source.value: source for source in Source if source is not Source.BACKTEST}
@@ -45,6 +51,12 @@ def client_id(header: str | None) -> ClientId | None:
     if header is not None and _CLIENT_ID.fullmatch(header) is None:
         raise ServiceError("INVALID_REQUEST", "X-Client-Id is malformed", {"field": "X-Client-Id"})
     return None if header is None else ClientId(header)
+
+
+def operator_name(header: str | None) -> str:
+    if header is not None and _CLIENT_ID.fullmatch(header) is None:
+        raise ServiceError("INVALID_REQUEST", "X-Operator is malformed", {"field": "X-Operator"})
+    return header or "operator"
 
 
 def _order_id(text: str) -> OrderId:
@@ -152,6 +164,34 @@ async def cancel_order(
     return order_out(await services.cancel(_order_id(order_id), owner, owner or "operator"))
 
 
+@post("/{order_id:str}/pause", status_code=200, summary="Send nothing more of an order for now")
+async def pause_order(
+    order_id: FromPath[str], services: NamedDependency[Services], operator: OperatorHeader = None
+) -> OrderOut:
+    return order_out(await services.pause.pause(_order_id(order_id), operator_name(operator)))
+
+
+@post("/{order_id:str}/resume", status_code=200, summary="Let a paused order go on")
+async def resume_order(
+    order_id: FromPath[str], services: NamedDependency[Services], operator: OperatorHeader = None
+) -> OrderOut:
+    return order_out(await services.pause.resume(_order_id(order_id), operator_name(operator)))
+
+
+@post(
+    "/{part_id:str}/resolve",
+    status_code=200,
+    summary="Say what became of an execution that nobody knows the fate of",
+)
+async def resolve_execution(
+    part_id: FromPath[str],
+    data: JSONBody[ResolveBody],
+    services: NamedDependency[Services],
+    operator: OperatorHeader = None,
+) -> ResolvedOut:
+    return resolved_out(await services.resolve(part_id, data.word(operator_name(operator))))
+
+
 router = Router(
     "/orders",
     route_handlers=[
@@ -162,6 +202,9 @@ router = Router(
         get_slices,
         follow_order,
         cancel_order,
+        pause_order,
+        resume_order,
+        resolve_execution,
     ],
     tags=["orders"],
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from pulse_domain.errors import StorageRejected, StorageUnavailable
+from pulse_domain.orders.events import AnyExecutionEvent
 from pulse_domain.orders.model import Order
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.order_store import Booking, BookResult
@@ -18,11 +19,20 @@ _RETRY_S = 0.5
 
 
 class OutcomeRecorder:
-    """Facts are retried until they are stored: an unreachable store only makes the batch grow."""
+    """Facts are retried until they are stored: an unreachable store only makes the batch grow.
 
-    def __init__(self, record: RecordOutcomes, clock: Clock) -> None:
+    on_booked: told of what was stored and was new.
+    """
+
+    def __init__(
+        self,
+        record: RecordOutcomes,
+        clock: Clock,
+        on_booked: Callable[[Order, AnyExecutionEvent], object] = lambda order, event: None,
+    ) -> None:
         self._record = record
         self._clock = clock
+        self._on_booked = on_booked
         self._waiting: list[tuple[Booking, Order]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -74,6 +84,8 @@ class OutcomeRecorder:
             if result.result is BookResult.REFUSED:
                 # Somebody learnt more meanwhile: a push came first, or the lease had run out.
                 _log(log.info, "outcome was overtaken", booking, order)
+            elif result.result is BookResult.APPLIED:
+                self._on_booked(order, booking.event)
 
 
 def _log(write: Callable[..., object], text: str, booking: Booking, order: Order, **more: object) -> None:

@@ -16,9 +16,10 @@ from pulse_background.workers.outcome_recorder import OutcomeRecorder
 from pulse_domain.errors import StorageUnavailable
 from pulse_domain.orders.events import ExecutionReleased
 from pulse_domain.ports.clock import Clock
-from pulse_domain.ports.order_store import Booking, Claim, OrderStore
+from pulse_domain.ports.order_store import LATE_S, Booking, Claim, OrderStore
 from pulse_domain.ports.rate_limiter import RateLimiter
 from pulse_domain.traffic import CallKind, Granted, Unlimited
+from pulse_domain.use_cases.catch_up import CatchUp
 from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
 from service_kit import Ids, bind, bound
 
@@ -28,6 +29,9 @@ log = structlog.get_logger(__name__)
 _CONTENTION_PAUSE_S = 0.02
 # How long to wait for leave in one go; a wish to stop ends it sooner.
 _LEAVE_S = 30.0
+# While more is due than there are slots, a claim waits for half of them to be free, but no longer than this: it
+# costs nearly the same for one execution as for many.
+_SLOTS_S = 0.02
 CLAIM_LOST = "CLAIM_LOST"
 
 
@@ -55,6 +59,7 @@ class SliceExecutor:
         limiter: RateLimiter | None = None,
     ) -> None:
         self._store = store
+        self._catch_up = CatchUp(store)
         self._execute = execute
         self._recorder = recorder
         self._clock = clock
@@ -67,6 +72,9 @@ class SliceExecutor:
         # for in vain makes other processes wait. Where it costs nobody anything, always for all.
         self._eager = isinstance(self._limiter, Unlimited)
         self._stride = 1
+        # The last claim found as many as were asked for: there may be more.
+        self._more_due = False
+        self._slots_free = Wakeup(clock)
         self._calls: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         # A claim was asked for and its answer lost: it may have been given.
@@ -96,6 +104,9 @@ class SliceExecutor:
         self._recorder.check()
         if self._claims_in_doubt:
             await self._release_unsent()
+        if self._more_due:
+            await self._wait_for_slots()
+        asked_at = self._clock.monotonic()
         due_in = await self._store.next_due()
         if due_in is None or due_in > 0:
             poll_s = self._settings.poll_s
@@ -113,10 +124,27 @@ class SliceExecutor:
         leave = await self._take_leave(free if self._eager else min(free, self._stride))
         if leave is None:
             return
-        claimed = await self._claim(leave)
-        self._stride = 2 * claimed if claimed == leave.count else max(1, claimed)
+        late = due_in + asked_at - self._clock.monotonic() <= -LATE_S
+        claimed = await self._claim(leave, late=late)
+        self._more_due = claimed == leave.count
+        self._stride = 2 * claimed if self._more_due else max(1, claimed)
         if not claimed:
             await self._clock.sleep(_CONTENTION_PAUSE_S)
+
+    async def _wait_for_slots(self) -> None:
+        until = self._clock.monotonic() + _SLOTS_S
+        while not self._half_free and (left_s := until - self._clock.monotonic()) > 0:
+            await self._slots_free.wait(left_s)
+
+    @property
+    def _half_free(self) -> bool:
+        calls_max = self._settings.calls_max
+        return calls_max - len(self._calls) >= max(1, calls_max // 2)
+
+    def _call_ended(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if self._half_free:
+            self._slots_free.call()
 
     async def _take_leave(self, free: int) -> Granted | None:
         """Leave for up to so many calls; None where nothing is to be claimed now."""
@@ -140,13 +168,19 @@ class SliceExecutor:
             return None
         return leave
 
-    async def _claim(self, leave: Granted) -> int:
-        """Claim as many executions as there is leave for, and have them sent; leave that is over goes back."""
-        claimed_at = self._clock.monotonic()
+    async def _claim(self, leave: Granted, *, late: bool) -> int:
+        """Claim as many executions as there is leave for, and have them sent; leave that is over goes back.
+
+        late: some have missed their instants by so much that they are to be spaced first.
+        """
         settings = self._settings.execute
-        self._forget_old_attempts(claimed_at)
         claims: list[Claim] = []
         try:
+            if late:
+                moved = await self._catch_up()
+                log.warning("late executions were given new instants", count=moved)
+            claimed_at = self._clock.monotonic()
+            self._forget_old_attempts(claimed_at)
             self._claims_in_doubt = True
             claims = await self._store.claim_executions(leave.count, settings.executor, settings.lease_s)
             self._claims_in_doubt = False
@@ -154,7 +188,7 @@ class SliceExecutor:
                 self._handed[claim.execution.execution_id, claim.execution.attempt] = claimed_at
                 call = asyncio.create_task(self._send(claim, claimed_at, token, leave.fresh_until))
                 self._calls.add(call)
-                call.add_done_callback(self._calls.discard)
+                call.add_done_callback(self._call_ended)
         finally:
             if len(claims) < leave.count:
                 await self._limiter.give_back(leave.tokens[len(claims) :])

@@ -1,44 +1,32 @@
-"""The broker's websocket for order messages: hints, as the order book has the truth.
+"""The broker's websocket, for its order messages.
 
-The SDK's own is not used: it gives up after five attempts, and knows only one of the two greetings that the
-server has been seen to want. This one takes turns until a greeting is acknowledged, as an unacknowledged
-socket stays open and silent; keeps the one that was; and waits longer after each failure.
+The server has been seen to want one of two greetings. This takes turns until one is acknowledged, as an
+unacknowledged socket stays open and silent, and keeps the one that was.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
+from typing import Any
 
 import aiohttp
 import msgspec
-import structlog
-from msgspec import Struct
 
-from pulse_adapters.kotak.client import NeoSession
-from pulse_adapters.kotak.sessions import BROKER
-from pulse_adapters.kotak.wire import UnreadableRow, read_message
-from pulse_domain.errors import BrokerUnavailable
+from pulse_adapters.kotak.sessions import BROKER, NeoSession
+from pulse_adapters.kotak.wire import read_message
+from pulse_adapters.real_broker.rows import UnreadableRow
+from pulse_adapters.real_broker.stream import OrderStream, StreamSettings
 from pulse_domain.ports.clock import Clock
 
-log = structlog.get_logger(__name__)
 
-_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-_GOODBYE_S = 2.0
-
-
-class FeedSettings(Struct, frozen=True, kw_only=True):
+class FeedSettings(StreamSettings, frozen=True, kw_only=True):
     """ack_s: a greeting that is not acknowledged for so long is the wrong one.
     ping_s: without an answer to such a ping the link is dead.
-    look_s: how often a quiet feed looks for a new session.
-    steady_s: a connection that lasted so long was a good one, and the next wait is the shortest again."""
+    look_s: how often a quiet feed looks for a new session."""
 
-    connect_timeout_s: float = 10.0
     ack_s: float = 5.0
     ping_s: float = 20.0
     look_s: float = 5.0
-    steady_s: float = 30.0
-    wait_s: float = 1.0
-    wait_max_s: float = 60.0
 
 
 def greeting(session: NeoSession, *, as_json: bool) -> str:
@@ -49,13 +37,7 @@ def greeting(session: NeoSession, *, as_json: bool) -> str:
     return f"{{type:cn,Authorization:{session.token},Sid:{session.sid},src:WEB}}"
 
 
-class OrderFeed:
-    """current_session: asked again while connected, so that a new login makes a new connection.
-    on_connected: called when messages come from now on: what was missed before should be read.
-    on_order: called with what an order message carries, one after the other.
-    is_wanted: asked at every message; once it says no, the feed ends.
-    """
-
+class OrderFeed(OrderStream[NeoSession]):
     def __init__(
         self,
         settings: FeedSettings,
@@ -63,72 +45,35 @@ class OrderFeed:
         rng: Random,
         *,
         current_session: Callable[[], Awaitable[NeoSession]],
-        on_connected: Callable[[], Awaitable[None]],
-        on_order: Callable[[object], Awaitable[None]],
-        is_wanted: Callable[[], bool],
     ) -> None:
+        super().__init__(
+            settings,
+            clock,
+            rng,
+            broker=BROKER,
+            name="order feed",
+            current_session=current_session,
+            quiet_s=settings.look_s,
+            quiet_is_dead=False,  # pings tell whether the link is alive
+        )
         self._settings = settings
-        self._clock = clock
-        self._rng = rng
-        self._current_session = current_session
-        self._on_connected = on_connected
-        self._on_order = on_order
-        self._is_wanted = is_wanted
         self._as_json = False
 
-    async def run(self) -> None:
-        """Connect again and again, until cancelled or not wanted."""
-        failures = 0
-        async with aiohttp.ClientSession() as http:
-            while self._is_wanted():
-                try:
-                    session = await self._current_session()
-                except BrokerUnavailable:
-                    # Told by the sessions already, and there may be one at any moment.
-                    await self._clock.sleep(self._settings.wait_s)
-                    continue
-                began = self._clock.monotonic()
-                reason = await self._connection(http, session)
-                lasted_s = self._clock.monotonic() - began
-                failures = 0 if lasted_s >= self._settings.steady_s else failures + 1
-                if self._is_wanted():
-                    wait_s = self._wait_s(failures)
-                    log.warning(
-                        "the order feed is not connected", broker=BROKER, reason=reason, wait_s=round(wait_s, 1)
-                    )
-                    await self._clock.sleep(wait_s)
-
-    def _wait_s(self, failures: int) -> float:
-        longest = min(self._settings.wait_max_s, self._settings.wait_s * 2.0 ** min(max(0, failures - 1), 30))
-        # Many processes that lost the broker together should not all come back at once.
-        return longest * self._rng.uniform(0.5, 1.0)
-
-    async def _connection(self, http: aiohttp.ClientSession, session: NeoSession) -> str:
-        """One connection, until it ends. Returns why, in words that hold no secret."""
-        try:
-            async with asyncio.timeout(self._settings.connect_timeout_s):
-                socket = await http.ws_connect(
-                    session.feed_url,
-                    max_msg_size=_MESSAGE_BYTES_MAX,
-                    heartbeat=self._settings.ping_s,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=_GOODBYE_S),
-                )
-        except aiohttp.WSServerHandshakeError as error:
-            return f"handshake refused with {error.status}"
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
-            return f"no connection: {type(error).__name__}"
-        try:
-            if not await self._greet(socket, session):
-                self._as_json = not self._as_json
-                return "the greeting is not acknowledged"
-            await self._on_connected()
-            return await self._receive(socket, session)
-        except (aiohttp.ClientError, ConnectionError) as error:
-            return f"broken: {type(error).__name__}"
-        finally:
-            await socket.close()
+    async def _connect(
+        self, http: aiohttp.ClientSession, session: NeoSession, options: dict[str, Any]
+    ) -> aiohttp.ClientWebSocketResponse:
+        socket: aiohttp.ClientWebSocketResponse = await http.ws_connect(
+            session.feed_url, heartbeat=self._settings.ping_s, **options
+        )
+        return socket
 
     async def _greet(self, socket: aiohttp.ClientWebSocketResponse, session: NeoSession) -> bool:
+        is_understood = await self._is_acknowledged(socket, session)
+        if not is_understood:
+            self._as_json = not self._as_json
+        return is_understood
+
+    async def _is_acknowledged(self, socket: aiohttp.ClientWebSocketResponse, session: NeoSession) -> bool:
         try:
             async with asyncio.timeout(self._settings.ack_s):
                 await socket.send_str(greeting(session, as_json=self._as_json))
@@ -143,38 +88,12 @@ class OrderFeed:
             return False
         return kind == "cn" and str(fields.get("ak")).lower() == "ok"
 
-    async def _receive(self, socket: aiohttp.ClientWebSocketResponse, session: NeoSession) -> str:
-        while self._is_wanted():
-            try:
-                async with asyncio.timeout(self._settings.look_s):
-                    message = await socket.receive()
-            except TimeoutError:
-                message = None  # quiet: pings tell whether the link is alive
-            if message is not None:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    await self._take(message.data)
-                elif message.type is not aiohttp.WSMsgType.BINARY:
-                    return f"closed with {socket.close_code}"
-            # An open connection outlives its session: but the next login is one of its own.
-            if await self._is_replaced(session):
-                return "a new session"
-        return "not wanted"
-
-    async def _is_replaced(self, session: NeoSession) -> bool:
-        try:
-            return await self._current_session() != session
-        except BrokerUnavailable:
-            return False
-
-    async def _take(self, text: str) -> None:
-        try:
-            kind, message = read_message(text)
-            if kind == "order":
-                data = message.get("data")
-                for row in data if isinstance(data, list) else [data]:
-                    await self._on_order(_named(row))
-        except UnreadableRow as error:
-            log.warning("a message of the order feed is left out", broker=BROKER, reason=str(error))
+    def _orders_in(self, text: str) -> list[object]:
+        kind, message = read_message(text)
+        if kind != "order":
+            return []
+        data = message.get("data")
+        return [_named(row) for row in (data if isinstance(data, list) else [data])]
 
 
 def _named(row: object) -> object:

@@ -14,11 +14,15 @@ import msgspec
 import pyotp
 from msgspec import Struct
 
-from pulse_adapters.kotak.client import MakeClient, NeoClient, NeoSession
-from pulse_adapters.kotak.line import Lane, Line
-from pulse_adapters.kotak.outcomes import Answer, Operation, judge
-from pulse_adapters.kotak.sessions import BROKER, session_ends_at
-from pulse_adapters.kotak.settings import LOGIN_URL, LOOPBACK, KotakSettings, is_base_url
+from pulse_adapters.kotak.line import Line
+from pulse_adapters.kotak.outcomes import Answer, judge
+from pulse_adapters.kotak.sdk import NeoClient
+from pulse_adapters.kotak.sessions import BROKER, NeoSession
+from pulse_adapters.kotak.settings import LOGIN_URL, KotakSettings
+from pulse_adapters.real_broker.calls import Operation
+from pulse_adapters.real_broker.lanes import Lane
+from pulse_adapters.real_broker.sessions import session_ends_at
+from pulse_adapters.real_broker.settings import LOOPBACK, is_base_url
 from pulse_adapters.sealing import TokenSeal
 from pulse_domain.ports.broker_sessions import BrokerSession, BrokerSessions
 from pulse_domain.ports.clock import Clock
@@ -78,7 +82,6 @@ def stored_credentials(settings: KotakSettings, clock: Clock) -> Credentials | N
 async def log_in(
     settings: KotakSettings,
     credentials: Credentials,
-    make: MakeClient,
     store: BrokerSessions,
     clock: Clock,
 ) -> LoggedIn:
@@ -88,9 +91,7 @@ async def log_in(
         LoginFailed: the broker does not take the credentials, or cannot be reached.
         StorageUnavailable: the session is not stored; a new login is needed.
     """
-    line = Line(
-        make, access_token=settings.access_token, login_url=settings.login_url, clock=clock, pool_size=1
-    )
+    line = Line(access_token=settings.access_token, login_url=settings.login_url, clock=clock, pool_size=1)
     try:
         view = await _step(
             line,

@@ -6,31 +6,32 @@ of what came over the wire, in `judge`, and nowhere else. An empty book is an er
 none of ours.
 
 For PLACE, CANCEL and MODIFY a wrong "certainly not" could place an order twice, so whatever is not known by
-name is `BrokerOutcomeUnknown`. Reads are never in doubt: they are answered or not.
+name is `BrokerOutcomeUnknown`.
 """
 
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
-from pulse_domain.errors import BrokerError, BrokerOutcomeUnknown, BrokerRejected, BrokerUnavailable
-
-
-class Operation(StrEnum):
-    PLACE = "PLACE"
-    CANCEL = "CANCEL"
-    MODIFY = "MODIFY"
-    READ = "READ"
-
-
-class NotSent(Struct, frozen=True):
-    """Not a byte of the request has left."""
-
-    reason_code: str
-    message: str = ""
+from pulse_adapters.real_broker.calls import (
+    INVALID_INPUT,
+    ORDER_NOT_FOUND,
+    ORDER_NOT_OPEN,
+    RATE_LIMITED,
+    REJECTED,
+    SESSION_ELSEWHERE,
+    SESSION_EXPIRED,
+    TIMED_OUT_AT_BROKER,
+    UNREADABLE_ANSWER,
+    NotSent,
+    Operation,
+    Unanswered,
+    Verdict,
+    error_of,
+)
+from pulse_domain.errors import BrokerError
 
 
 class Refused(Struct, frozen=True):
@@ -39,38 +40,18 @@ class Refused(Struct, frozen=True):
     message: str
 
 
-class Unanswered(Struct, frozen=True, kw_only=True):
-    """At least a part of the request has left, and no whole answer has come.
-
-    ended: the connection is closed, with what it had not sent yet thrown away.
-    """
-
-    reason_code: str
-    ended: bool
-
-
 class Answer(Struct, frozen=True, kw_only=True):
-    """A whole answer. body: the JSON object, or None where it is anything else."""
+    """A whole answer. body: the JSON object, or None where it is anything else. items: a JSON list."""
 
     status: int
     body: Mapping[str, Any] | None
+    items: list[Any] | None = None
 
     def __repr__(self) -> str:
         return f"Answer(status={self.status})"  # a login's has tokens
 
 
 Ending = NotSent | Refused | Unanswered | Answer
-
-SESSION_EXPIRED = "SESSION_EXPIRED"
-SESSION_ELSEWHERE = "SESSION_ELSEWHERE"  # it was opened from another address than this one
-RATE_LIMITED = "RATE_LIMITED"
-INVALID_INPUT = "INVALID_INPUT"
-ORDER_IN_PROCESS = "ORDER_IN_PROCESS"
-ORDER_NOT_FOUND = "ORDER_NOT_FOUND"
-ORDER_NOT_OPEN = "ORDER_NOT_OPEN"
-TIMED_OUT_AT_BROKER = "TIMED_OUT_AT_BROKER"
-UNREADABLE_ANSWER = "UNREADABLE_ANSWER"
-REJECTED = "REJECTED"
 
 _NO_DATA = 5203
 # By the broker's own number, which says more than the texts beside it. Of the ones not listed only `Not_Ok`
@@ -121,11 +102,25 @@ def judge(operation: Operation, ending: Ending) -> BrokerError | None:
     if isinstance(ending, Answer) and _succeeded(operation, ending):
         return None
     verdict, reason_code, message, ended = _verdict(ending)
-    if operation is Operation.READ or verdict is BrokerUnavailable:
-        return BrokerUnavailable(reason_code, message)
-    if verdict is BrokerRejected:
-        return BrokerRejected(reason_code, message)
-    return BrokerOutcomeUnknown(reason_code, message, call_ended=ended)
+    return error_of(operation, verdict, reason_code, message, call_ended=ended)
+
+
+def rows_of(ending: Ending) -> list[Any] | None:
+    """The rows of quotes, positions or holdings; None where it is no such answer.
+
+    Unlike the order book, quotes are a bare list, and holdings have no `stat`.
+    """
+    if not isinstance(ending, Answer):
+        return None
+    body = ending.body or {}
+    if code_of(body) == _NO_DATA:
+        return []
+    if not 200 <= ending.status < 300:
+        return None
+    if ending.items is not None:
+        return ending.items
+    rows = body.get("data")
+    return rows if isinstance(rows, list) and _stat(body) in (None, "ok") else None
 
 
 def _succeeded(operation: Operation, answer: Answer) -> bool:
@@ -141,44 +136,44 @@ def _succeeded(operation: Operation, answer: Answer) -> bool:
     return _stat(body) == "ok"
 
 
-def _verdict(ending: Ending) -> tuple[type[BrokerError], str, str, bool]:
+def _verdict(ending: Ending) -> tuple[Verdict, str, str, bool]:
     match ending:
         case NotSent(reason_code, message):
-            return BrokerUnavailable, reason_code, message, True
+            return Verdict.UNAVAILABLE, reason_code, message, True
         case Refused(message):
-            return BrokerRejected, INVALID_INPUT, message, True
+            return Verdict.REJECTED, INVALID_INPUT, message, True
         case Unanswered(reason_code=reason_code, ended=ended):
-            return BrokerOutcomeUnknown, reason_code, "", ended
+            return Verdict.UNKNOWN, reason_code, "", ended
     body = ending.body
     if body is None:
         text = f"HTTP {ending.status} in another shape"
-        return BrokerOutcomeUnknown, UNREADABLE_ANSWER, text, True
+        return Verdict.UNKNOWN, UNREADABLE_ANSWER, text, True
     verdict, reason_code = _verdict_on(ending.status, body)
     return verdict, reason_code, message_of(body), True
 
 
-def _verdict_on(status: int, body: Mapping[str, Any]) -> tuple[type[BrokerError], str]:
+def _verdict_on(status: int, body: Mapping[str, Any]) -> tuple[Verdict, str]:
     code, text = code_of(body), message_of(body)
     if _stat(body) == "ok" or order_number(body) is not None:
-        return BrokerOutcomeUnknown, UNREADABLE_ANSWER  # it says two things at once
+        return Verdict.UNKNOWN, UNREADABLE_ANSWER  # it says two things at once
     if status >= 500 or status == 408:
-        return BrokerOutcomeUnknown, f"HTTP_{status}"
+        return Verdict.UNKNOWN, f"HTTP_{status}"
     # Before the texts: that a session timed out says nothing about an order.
     unavailable = _UNAVAILABLE_CODES.get(code or 0) or _UNAVAILABLE_STATUSES.get(status)
     if unavailable is not None:
-        return BrokerUnavailable, unavailable
+        return Verdict.UNAVAILABLE, unavailable
     if _SPEAKS_OF_TIME_OUT.search(text):
-        return BrokerOutcomeUnknown, TIMED_OUT_AT_BROKER
+        return Verdict.UNKNOWN, TIMED_OUT_AT_BROKER
     if code in _REJECTED_CODES:
-        return BrokerRejected, _REJECTED_CODES[code]
+        return Verdict.REJECTED, _REJECTED_CODES[code]
     if code is not None and 500 <= code <= 599:
         # Nobody has seen whether such orders are placed all the same.
-        return BrokerOutcomeUnknown, f"CODE_{code}"
+        return Verdict.UNKNOWN, f"CODE_{code}"
     if _stat(body) == "not_ok" and status < 500:
-        return BrokerRejected, text_code(text, REJECTED)
+        return Verdict.REJECTED, text_code(text, REJECTED)
     if status in _REFUSAL_STATUSES:
-        return BrokerRejected, text_code(text, INVALID_INPUT)
-    return BrokerOutcomeUnknown, UNREADABLE_ANSWER if status < 300 else f"HTTP_{status}"
+        return Verdict.REJECTED, text_code(text, INVALID_INPUT)
+    return Verdict.UNKNOWN, UNREADABLE_ANSWER if status < 300 else f"HTTP_{status}"
 
 
 def _stat(body: Mapping[str, Any]) -> str | None:

@@ -4,9 +4,9 @@ Plain market orders it turns itself into limits within a band around the last pr
 counts is the trigger, so the same bands around that give the limit.
 """
 
-import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 
+from pulse_adapters.real_broker.protection import is_option, protected_limit
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders.model import Side
 
@@ -25,19 +25,14 @@ _CHEAP_OPTION_BAND = Decimal("0.10")
 
 
 def stop_limit(instrument: Instrument, side: Side, trigger: Decimal, tick_size: Decimal) -> Decimal:
-    """The worst price to accept once `trigger` is reached, on the tick grid, rounded away from it so that there
-    is always room. A sale is never offered below one tick."""
-    direction, rounding = (1, ROUND_CEILING) if side is Side.BUY else (-1, ROUND_FLOOR)
-    exact = trigger + direction * _band(instrument, trigger)
-    ticks = (exact / tick_size).to_integral_value(rounding)
-    return max(ticks * tick_size, tick_size)
+    """The worst price to accept once `trigger` is reached."""
+    return protected_limit(side, trigger, _band(instrument, trigger), tick_size)
 
 
 def _band(instrument: Instrument, price: Decimal) -> Decimal:
-    is_option = not instrument.exchange.is_cash and re.search(r"\d(?:CE|PE)$", instrument.symbol) is not None
-    if is_option and price < _CHEAP_OPTION_BELOW:
+    if is_option(instrument) and price < _CHEAP_OPTION_BELOW:
         return _CHEAP_OPTION_BAND
     beyond, *percents = _HIGHEST
     if price <= beyond:
         _, *percents = next(band for band in _BANDS if price >= band[0])
-    return price * percents[is_option] / 100
+    return price * percents[is_option(instrument)] / 100

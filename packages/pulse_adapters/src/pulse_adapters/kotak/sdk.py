@@ -1,8 +1,8 @@
-"""The broker's SDK, with four of its habits taken from it.
+"""The broker's SDK, with five of its habits taken from it.
 
 Importing it configures structlog for the whole process, and opens a log file in the working directory. It
-logs whole requests at errors, an MPIN among them. It follows redirects with an order. And its login asks
-another host for feeds that we do not use.
+logs whole requests at errors, an MPIN among them. It follows redirects with an order. Its login asks
+another host for feeds that we do not use. And it keeps what an account holds in a file.
 """
 
 import importlib
@@ -10,15 +10,15 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
 import structlog
 
-from pulse_adapters.kotak.client import NeoSession
-from pulse_adapters.kotak.rest import NEO_FIN_KEY
+from pulse_adapters.kotak.sessions import NeoSession
 
+_FIN_KEY = "neotradeapi"
 _PACKAGE = "neo_api_client"
 _loading = threading.Lock()
 
@@ -31,7 +31,7 @@ class _Silence:
 
 
 def load_sdk() -> Any:
-    """Import the SDK, and leave the process's logging as it was.
+    """Import the SDK, which takes a second or two, and leave the process's logging as it was.
 
     Raises:
         ModuleNotFoundError: it is not installed.
@@ -54,17 +54,20 @@ def load_sdk() -> Any:
         return sys.modules[_PACKAGE]
 
 
-class SdkClient:
-    """Implements `NeoClient`."""
+class NeoClient:
+    """The requests that we need, one each. What comes back over the wire is for the transport to see; the value
+    here counts only where nothing was sent, and then says why."""
 
     def __init__(self, access_token: str, transport: httpx.BaseTransport) -> None:
         self._api = load_sdk().NeoAPI(consumer_key=access_token, transport=transport, http2=False)
         http: httpx.Client = self._api.api_client.rest_client.session
         http.follow_redirects = False
-        http.headers["neo-fin-key"] = NEO_FIN_KEY  # it leaves it out where the documents want it
+        http.headers["neo-fin-key"] = _FIN_KEY  # it leaves it out where the documents want it
         self._api.configuration.resolve_dynamic_urls = lambda rest_client: None
+        self._api._cache_holdings_response = lambda answer: None
 
     def use(self, session: NeoSession) -> None:
+        """Make the following calls in this session."""
         configuration = self._api.configuration
         configuration.edit_token = session.token
         configuration.edit_sid = session.sid
@@ -84,6 +87,17 @@ class SdkClient:
 
     def trade_report(self) -> object:
         return self._api.trade_report()
+
+    def positions(self) -> object:
+        return self._api.positions()
+
+    def holdings(self) -> object:
+        return self._api.holdings()
+
+    def quotes(self, names: Sequence[tuple[str, str]]) -> object:
+        """names: segments and tokens."""
+        tokens = [{"exchange_segment": segment, "instrument_token": token} for segment, token in names]
+        return self._api.quotes(instrument_tokens=tokens, quote_type="all")
 
     def totp_login(self, *, mobile_number: str, ucc: str, totp: str) -> object:
         return self._api.totp_login(mobile_number=mobile_number, ucc=ucc, totp=totp)

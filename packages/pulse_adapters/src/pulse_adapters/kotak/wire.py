@@ -1,28 +1,28 @@
 """The broker's rows as values: orders, trades and pushed updates.
 
 Numbers come as numbers in some rows and as text in others, and nothing is written as "NA", "--" or an empty
-text. Fields that are not known here are ignored. A field that is needed and is not there, or makes no sense,
-is an `UnreadableRow` that names it.
+text.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
-from pulse_adapters.kotak.outcomes import REJECTED, text_code
+from pulse_adapters.kotak.outcomes import text_code
+from pulse_adapters.real_broker.calls import REJECTED
+from pulse_adapters.real_broker.rows import Fields, OrderRow, TradeRow, UnreadableRow, as_text
 from pulse_domain.errors import InvalidInstrument
 from pulse_domain.instruments import Exchange, Instrument
-from pulse_domain.orders.events import Fill
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import Side
-from pulse_domain.ports.broker import BrokerOrder, BrokerOrderStatus
-
-T = TypeVar("T")
+from pulse_domain.ports.broker import BrokerOrderStatus
+from pulse_domain.ports.broker_reads import BrokerHolding, BrokerPosition
+from pulse_domain.ports.market_data import Quote
+from pulse_domain.units import INDIA
 
 SEGMENTS = {
     Exchange.NSE: "nse_cm",
@@ -35,8 +35,6 @@ _EXCHANGES = {segment: exchange for exchange, segment in SEGMENTS.items()}
 SIDES = {Side.BUY: "B", Side.SELL: "S"}
 _SIDES = {code: side for side, code in SIDES.items()}
 
-# The broker writes Indian time without an offset.
-_IST = timezone(timedelta(hours=5, minutes=30))
 _MONTHS = {
     name: number
     for number, name in enumerate(
@@ -56,110 +54,47 @@ _STATUSES = {
     "cancelled after market order": BrokerOrderStatus.CANCELLED,
     "rejected": BrokerOrderStatus.REJECTED,
 }
-_ENDED = frozenset({BrokerOrderStatus.COMPLETE, BrokerOrderStatus.CANCELLED, BrokerOrderStatus.REJECTED})
-_NOTHING = (None, "", "NA", "--", "-")
+_NOTHING = ("", "NA", "--", "-")
 
 
-class UnreadableRow(ValueError):
-    """A row lacks a field that is needed, or has nonsense in one."""
+class NeoOrder(OrderRow, frozen=True, kw_only=True):
+    """order_type, validity, price, trigger_price: in the broker's codes; what a change has to repeat."""
 
-
-class NeoOrder(Struct, frozen=True, kw_only=True):
-    """An order as the broker counts: `quantity` and `filled_quantity` may be lots.
-
-    instrument: None where it is of a segment or in a spelling that we have no orders in.
-    updated_at: the latest instant that the row tells of.
-    order_type, validity, price, trigger_price: in the broker's codes; what a change has to repeat.
-    """
-
-    order_id: BrokerOrderId
-    tags: tuple[str, ...]
-    instrument: Instrument | None
-    side: Side
-    quantity: int
-    filled_quantity: int
-    average_price: Decimal
-    status: BrokerOrderStatus
-    placed_at: datetime
-    updated_at: datetime
-    reason_code: str | None
-    reason: str | None
     order_type: str | None
     validity: str | None
     price: Decimal
     trigger_price: Decimal
-
-    @property
-    def has_ended(self) -> bool:
-        return self.status in _ENDED
-
-    def in_units(self, units: int) -> BrokerOrder:
-        """The order as the domain counts. units: what one of the broker's quantity stands for."""
-        assert self.instrument is not None, "an order of a foreign segment is none of ours"
-        return BrokerOrder(
-            broker_order_id=self.order_id,
-            tags=self.tags,
-            instrument=self.instrument,
-            side=self.side,
-            quantity=self.quantity * units,
-            filled_quantity=self.filled_quantity * units,
-            average_price=self.average_price,
-            status=self.status,
-            placed_at=self.placed_at,
-            reason_code=self.reason_code,
-            reason=self.reason,
-        )
-
-
-class NeoTrade(Struct, frozen=True, kw_only=True):
-    """A trade as the broker counts: `quantity` may be lots."""
-
-    trade_id: str
-    order_id: BrokerOrderId
-    instrument: Instrument | None
-    quantity: int
-    price: Decimal
-    at: datetime
-
-    def in_units(self, units: int) -> Fill:
-        return Fill(
-            trade_id=self.trade_id,
-            broker_order_id=self.order_id,
-            quantity=self.quantity * units,
-            price=self.price,
-            at=self.at,
-        )
 
 
 def read_order(row: object) -> NeoOrder:
     """Read a row of the order book, or what an order message carries.
 
     Raises:
-        UnreadableRow: see the module.
+        UnreadableRow: a field that is needed is missing or makes no sense.
     """
     fields = _fields(row)
-    placed_at = _may(fields, "ordDtTm", _instant) or _need(fields, "ordEntTm", _instant)
-    status = _STATUSES.get(_need(fields, "ordSt", _text).strip().lower(), BrokerOrderStatus.PENDING)
-    reason = _may(fields, "rejRsn", _text)
-    updates = (_may(fields, "exCfmTm", _instant), _may(fields, "updRecvTm", _epoch_ns))
-    tag = _may(fields, "GuiOrdId", _text)
+    placed_at = fields.may("ordDtTm", _instant) or fields.need("ordEntTm", _instant)
+    status = _STATUSES.get(fields.need("ordSt", as_text).strip().lower(), BrokerOrderStatus.PENDING)
+    reason = fields.may("rejRsn", as_text)
+    updates = (fields.may("exCfmTm", _instant), fields.may("updRecvTm", _epoch_ns))
+    tag = fields.may("GuiOrdId", as_text)
     return NeoOrder(
-        order_id=BrokerOrderId(_need(fields, "nOrdNo", _text)),
+        order_id=BrokerOrderId(fields.need("nOrdNo", as_text)),
         tags=(tag,) if tag else (),
         instrument=_instrument(fields),
-        side=_need(fields, "trnsTp", lambda code: _SIDES[code]),
-        quantity=_need(fields, "qty", _whole),
-        filled_quantity=_need(fields, "fldQty", _whole),
-        average_price=_may(fields, "avgPrc", _price) or Decimal(0),
+        side=fields.need("trnsTp", lambda code: _SIDES[code]),
+        quantity=fields.need("qty", _whole),
+        filled_quantity=fields.need("fldQty", _whole),
+        average_price=fields.may("avgPrc", _price) or Decimal(0),
         status=status,
         placed_at=placed_at,
         updated_at=max([placed_at, *filter(None, updates)]),
         reason_code=text_code(reason or "", REJECTED) if status is BrokerOrderStatus.REJECTED else None,
         reason=reason,
-        order_type=_may(fields, "prcTp", _text),
-        validity=_may(fields, "vldt", _text),
-        price=_may(fields, "prc", _price) or Decimal(0),
-        trigger_price=_may(fields, "trgPrc", _price) or Decimal(0),
+        order_type=fields.may("prcTp", as_text),
+        validity=fields.may("vldt", as_text),
+        price=fields.may("prc", _price) or Decimal(0),
+        trigger_price=fields.may("trgPrc", _price) or Decimal(0),
     )
 
 
@@ -169,26 +104,26 @@ def trade_order_id(row: object) -> str:
     Raises:
         UnreadableRow: it does not say.
     """
-    return _need(_fields(row), "nOrdNo", _text)
+    return _fields(row).need("nOrdNo", as_text)
 
 
-def read_trade(row: object) -> NeoTrade:
+def read_trade(row: object) -> TradeRow:
     """Read a row of the trade report.
 
     Raises:
-        UnreadableRow: see the module.
+        UnreadableRow: a field that is needed is missing or makes no sense.
     """
     fields = _fields(row)
-    if _may(fields, "flDt", _text) and _may(fields, "flTm", _text):
-        at = _need({"flTm": f"{fields['flDt']} {fields['flTm']}"}, "flTm", _instant)
+    if fields.may("flDt", as_text) and fields.may("flTm", as_text):
+        at = _fields({"flTm": f"{fields.get('flDt')} {fields.get('flTm')}"}).need("flTm", _instant)
     else:
-        at = _need(fields, "exTm", _instant)
-    return NeoTrade(
-        trade_id=_need(fields, "flId", _id),
-        order_id=BrokerOrderId(_need(fields, "nOrdNo", _text)),
+        at = fields.need("exTm", _instant)
+    return TradeRow(
+        trade_id=fields.need("flId", _id),
+        order_id=BrokerOrderId(fields.need("nOrdNo", as_text)),
         instrument=_instrument(fields),
-        quantity=_need(fields, "fldQty", _whole),  # `qty` has been 0 here
-        price=_need(fields, "avgPrc", _price),
+        quantity=fields.need("fldQty", _whole),  # `qty` has been 0 here
+        price=fields.need("avgPrc", _price),
         at=at,
     )
 
@@ -200,40 +135,111 @@ def read_message(text: str) -> tuple[str, Mapping[str, Any]]:
         UnreadableRow: it is not a message.
     """
     try:
-        message = _fields(msgspec.json.decode(text))
+        message = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         raise UnreadableRow("a text message is not JSON") from None
-    return _need(message, "type", _text), message
+    return _fields(message).need("type", as_text), message
 
 
-def _fields(row: object) -> Mapping[str, Any]:
-    if not isinstance(row, Mapping):
-        raise UnreadableRow(f"a row is of type {type(row).__name__}")
-    return row
+def quote_name(row: object) -> tuple[str, str]:
+    """Segment and token of what a quote is of.
+
+    Raises:
+        UnreadableRow: it does not say.
+    """
+    fields = _fields(row)
+    return fields.need("exchange", as_text).strip().lower(), fields.need("exchange_token", _id)
 
 
-def _need(fields: Mapping[str, Any], name: str, read: Callable[[Any], T]) -> T:
-    value = fields.get(name)
-    if value in _NOTHING:
-        raise UnreadableRow(f"{name} is missing")
+def read_quote(instrument: Instrument, row: object) -> Quote | None:
+    """Read a quote; None where nobody buys or nobody sells.
+
+    Raises:
+        UnreadableRow: a field that is needed is missing or makes no sense.
+    """
+    fields = _fields(row)
+    depth = fields.need("depth", _fields)
+    bid, ask = depth.need("buy", _best_price), depth.need("sell", _best_price)
+    last_price = fields.need("ltp", _price)
+    if min(bid, ask, last_price) <= 0:
+        return None
+    return Quote(
+        instrument=instrument,
+        at=fields.need("lstup_time", _epoch_s),
+        last_price=last_price,
+        bid=bid,
+        ask=ask,
+        volume=fields.may("last_volume", _whole) or 0,
+    )
+
+
+def read_position(row: object) -> BrokerPosition | None:
+    """Read a position; None where it is flat, or of a segment that we have no orders in.
+
+    Raises:
+        UnreadableRow: a field that is needed is missing or makes no sense.
+    """
+    fields = _fields(row)
+    bought, sold = (
+        fields.need(f"cf{side}Qty", _whole) + fields.need(f"fl{side}Qty", _whole) for side in ("Buy", "Sell")
+    )
+    # What one of the broker's quantity is worth at a price of one rupee.
+    units = fields.need("multiplier", _price)
+    for numerator, denominator in (("genNum", "genDen"), ("prcNum", "prcDen")):
+        units *= fields.need(numerator, _positive) / fields.need(denominator, _positive)
+    instrument = _instrument(fields)
+    if bought == sold or instrument is None:
+        return None
+    if units != units.to_integral_value() or units <= 0:
+        raise UnreadableRow(f"multiplier makes no sense: {units}")
+    side, today, count = ("Buy", "buyAmt", bought) if bought > sold else ("Sell", "sellAmt", sold)
+    average = (fields.need(f"cf{side}Amt", _price) + fields.need(today, _price)) / (count * units)
+    return BrokerPosition(
+        instrument=instrument,
+        product=fields.need("prod", as_text),
+        quantity=(bought - sold) * int(units),
+        average_price=round(average, fields.may("precision", _whole) or 2),
+    )
+
+
+def read_holding(row: object) -> BrokerHolding | None:
+    """As `read_position`, of holdings, which are shares."""
+    fields = _fields(row)
+    quantity = fields.need("quantity", _whole)
+    exchange = _EXCHANGES.get(fields.need("exchangeSegment", as_text).strip().lower())
+    symbol = fields.need("symbol", as_text)
+    if not quantity or exchange is None:
+        return None
     try:
-        return read(value)
-    except (ValueError, TypeError, KeyError, InvalidOperation, OverflowError):
-        raise UnreadableRow(f"{name} makes no sense: {str(value)[:40]!r}") from None
+        instrument = Instrument.parse(f"{exchange}:{symbol}")
+    except InvalidInstrument:
+        return None
+    return BrokerHolding(
+        instrument=instrument, quantity=quantity, average_price=fields.need("averagePrice", _price)
+    )
 
 
-def _may(fields: Mapping[str, Any], name: str, read: Callable[[Any], T]) -> T | None:
-    return None if fields.get(name) in _NOTHING else _need(fields, name, read)
+def _fields(row: object) -> Fields:
+    return Fields(row, _NOTHING)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
+def _best_price(levels: Any) -> Decimal:
+    # The best comes first; an empty side has levels of 0.
+    return _fields(levels[0]).need("price", _price) if levels else Decimal(0)
+
+
+def _positive(value: Any) -> Decimal:
+    if (number := _number(value)) <= 0:
         raise ValueError
-    return value
+    return number
+
+
+def _epoch_s(value: Any) -> datetime:
+    return datetime.fromtimestamp(_whole(value), UTC)
 
 
 def _id(value: Any) -> str:
-    return str(_whole(value)) if isinstance(value, int) else _text(value)
+    return str(_whole(value)) if isinstance(value, int) else as_text(value)
 
 
 def _number(value: Any) -> Decimal:
@@ -258,11 +264,14 @@ def _price(value: Any) -> Decimal:
 
 
 def _instant(value: Any) -> datetime:
-    found = _is_time(_text(value).strip())
+    # Indian time without an offset.
+    found = _is_time(as_text(value).strip())
     if found is None:
         raise ValueError
     day, month, year, hour, minute, second = found.groups()
-    at = datetime(int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), int(second), tzinfo=_IST)
+    at = datetime(
+        int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), int(second), tzinfo=INDIA
+    )
     return at.astimezone(UTC)
 
 
@@ -272,16 +281,16 @@ def _epoch_ns(value: Any) -> datetime:
     return datetime.fromtimestamp(int(value) // 1_000_000_000, UTC)
 
 
-def _instrument(fields: Mapping[str, Any]) -> Instrument | None:
+def _instrument(fields: Fields) -> Instrument | None:
     """As we and Kite write it: RELIANCE for RELIANCE-EQ, other series with theirs; BSE by the name alone."""
-    exchange = _EXCHANGES.get(_need(fields, "exSeg", _text).strip().lower())
-    symbol = _need(fields, "trdSym", _text)
+    exchange = _EXCHANGES.get(fields.need("exSeg", as_text).strip().lower())
+    symbol = fields.need("trdSym", as_text)
     if exchange is None:
         return None
     if exchange is Exchange.NSE:
         symbol = symbol.removesuffix("-EQ")
     elif exchange is Exchange.BSE:
-        symbol = _may(fields, "sym", _text) or symbol
+        symbol = fields.may("sym", as_text) or symbol
     try:
         return Instrument.parse(f"{exchange}:{symbol}")
     except InvalidInstrument:

@@ -14,6 +14,7 @@ from pulse_domain.orders import events as ev
 from pulse_domain.orders.execution import Execution, apply, trading_day
 from pulse_domain.orders.ids import OrderId
 from pulse_domain.orders.slices import Slice, check_stage, outcome_of, stage_of
+from pulse_domain.orders.status import Phase
 from pulse_domain.ports.order_store import Booked, Booking, BookResult
 
 
@@ -100,6 +101,16 @@ class BookArguments:
         self.arrays: dict[str, list[Any]] = {name: [] for name in names}
         for booking in calls:
             self._add_call(booking)
+
+    @property
+    def planned(self) -> list[datetime]:
+        """The instants of executions that are to be claimed, again maybe."""
+        arrays = self.arrays
+        return [
+            due_at
+            for due_at, phase in zip(arrays["l_due_at"], arrays["l_phase"], strict=True)
+            if phase == Phase.PLANNED
+        ]
 
     @property
     def empty(self) -> bool:

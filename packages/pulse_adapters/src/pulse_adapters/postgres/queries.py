@@ -7,8 +7,15 @@ from sqlalchemy import any_, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from pulse_adapters.postgres.statements import Statement
-from pulse_adapters.postgres.tables import broker_events, order_events, order_ledger, orders, trading_halts
-from pulse_domain.ports.order_store import Selection
+from pulse_adapters.postgres.tables import (
+    book_findings,
+    broker_events,
+    order_events,
+    order_ledger,
+    orders,
+    trading_halts,
+)
+from pulse_domain.ports.order_store import LATE_S, Selection
 
 FIND_BY_KEY = Statement(
     select(orders.c.order_id, orders.c.order_unique_key, orders.c.fingerprint).where(
@@ -25,15 +32,18 @@ FIND_SIGHTED = Statement(
     """)
 )
 
-# Seconds until the earliest planned execution of an order that is not to be cancelled.
+# Seconds until the earliest planned execution of an order that is not to be cancelled, in the order of the index
+# (see CLAIM_EXECUTIONS); and how long it took to find it.
 NEXT_DUE = Statement(
     text("""
-    SELECT extract(epoch FROM l.due_at - (SELECT clock_timestamp())) AS seconds
+    SELECT extract(epoch FROM l.due_at - (SELECT clock_timestamp())) AS seconds, l.due_at,
+           CAST(extract(epoch FROM pg_catalog.clock_timestamp() - statement_timestamp()) AS float8) AS took_s
     FROM order_ledger l JOIN orders o USING (order_id)
-    WHERE l.phase = 'PLANNED' AND l.expires_at > (SELECT clock_timestamp())
-      AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested
+    WHERE l.phase = 'PLANNED' AND l.due_at >= CAST(:not_before AS timestamptz)
+      AND (l.expires_at > (SELECT clock_timestamp())) IS TRUE
+      AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested AND o.paused_at IS NULL
       AND NOT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false)
-    ORDER BY l.due_at LIMIT 1
+    ORDER BY l.due_at, l.order_id, l.seq, l.chunk LIMIT 1
     """)
 )
 
@@ -83,10 +93,21 @@ TRADE_OWNERS = Statement(
 
 TRADING_STATE = Statement(
     select(
-        trading_halts.c.halted, trading_halts.c.changed_by, trading_halts.c.reason, trading_halts.c.changed_at
+        trading_halts.c.halted,
+        trading_halts.c.changed_by,
+        trading_halts.c.reason,
+        trading_halts.c.changed_at,
+        trading_halts.c.needs_reconcile,
     )
     .order_by(trading_halts.c.id.desc())
     .limit(1)
+)
+
+FINDINGS = Statement(
+    select(book_findings.c.complete, book_findings.c.strangers, book_findings.c.known, book_findings.c.noted_at)
+)
+STORE_IDENTITY = Statement(
+    text("SELECT pulse_store_identity() AS identity, (SELECT identity FROM store_identity) AS noted")
 )
 
 # An order with its executions counted by how they stand: enough to tell its state.
@@ -132,6 +153,23 @@ LIST_ALL = Statement(
     """)  # noqa: S608  # a constant of this module
 )
 
+# One branch for each partial index.
+OPEN_ORDERS = Statement(
+    text("""
+    SELECT o.order_id FROM orders o
+    WHERE o.cancel_requested_at IS NULL
+      AND (o.order_queue_status = 'PENDING' OR o.order_queue_status = 'IN_PROGRESS')
+    UNION
+    SELECT l.order_id FROM order_ledger l JOIN orders o USING (order_id)
+    WHERE o.cancel_requested_at IS NULL AND l.phase = 'PLANNED'
+    UNION
+    SELECT l.order_id FROM order_ledger l JOIN orders o USING (order_id)
+    WHERE o.cancel_requested_at IS NULL
+      AND (l.phase IN ('CLAIMED', 'UNKNOWN') OR (l.phase = 'LIVE' AND l.execution_status <> 'FILLED'))
+    ORDER BY order_id LIMIT :limit
+    """)
+)
+
 JOURNAL = Statement(
     select(order_events.c.seq, order_events.c.at, order_events.c.data)
     .where(order_events.c.order_id == bindparam("order_id"), order_events.c.seq > bindparam("after_seq"))
@@ -156,25 +194,66 @@ def _tracked(condition: str) -> Statement:
 
 SELECTIONS = {
     Selection.OVERDUE: _tracked("l.phase = 'PLANNED' AND l.expires_at <= (SELECT clock_timestamp())"),
+    Selection.LATE: _tracked(
+        "l.phase = 'PLANNED'"
+        f" AND l.due_at <= (SELECT clock_timestamp()) - make_interval(secs => {LATE_S})"
+        " AND l.expires_at > (SELECT clock_timestamp())"
+        " AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested AND o.paused_at IS NULL"
+    ),
     Selection.LEASE_EXPIRED: _tracked("l.phase = 'CLAIMED' AND l.lease_until <= (SELECT clock_timestamp())"),
+    Selection.FOUND_BY_HAND: _tracked(
+        "'FOUND_BY_HAND' = ANY (l.flags)"
+        " AND (l.phase = 'LIVE' OR l.due_at > (SELECT clock_timestamp()) - interval '1 day')"
+    ),
+    Selection.IN_DOUBT: _tracked(
+        "(l.phase = 'UNKNOWN' OR l.terminal = 'UNRESOLVED' OR ('UNPLANNED' = ANY (l.flags)"
+        " AND l.due_at > (SELECT clock_timestamp()) - interval '1 day'))"
+    ),
     Selection.UNKNOWN: _tracked("l.phase = 'UNKNOWN'"),
     Selection.WORKING: _tracked("l.phase = 'LIVE' AND l.execution_status <> 'FILLED'"),
     Selection.TO_WITHDRAW: _tracked(
         "l.phase = 'PLANNED' AND (o.cancel_requested_at IS NOT NULL OR l.cancel_requested)"
     ),
     Selection.TO_CANCEL: _tracked(
-        "((l.phase = 'LIVE' AND l.execution_status <> 'FILLED')"
-        " OR (l.phase IN ('CLAIMED', 'UNKNOWN') AND NOT l.cancel_requested))"
-        " AND o.cancel_requested_at IS NOT NULL"
+        "((l.phase = 'LIVE' AND l.execution_status <> 'FILLED'"
+        "  AND (o.cancel_requested_at IS NOT NULL OR l.cancel_requested))"
+        " OR (l.phase IN ('CLAIMED', 'UNKNOWN') AND NOT l.cancel_requested"
+        "     AND o.cancel_requested_at IS NOT NULL))"
+    ),
+    Selection.PAST_WINDOW: _tracked(
+        "l.phase = 'LIVE' AND l.execution_status <> 'FILLED' AND NOT l.cancel_requested"
+        " AND o.num_splits IS NOT NULL AND o.ends_at <= (SELECT clock_timestamp())"
     ),
 }
 IN_FLIGHT = _tracked("l.phase = 'CLAIMED' AND l.lease_until > (SELECT clock_timestamp())")
+FIND_BY_BROKER_ORDER_IDS = _tracked(
+    "l.exchange_id IS NOT NULL AND l.due_at > (SELECT clock_timestamp()) - interval '1 day'"
+    " AND l.exchange_id = ANY(CAST(:ids AS text[]))"
+)
 FIND_BY_TAGS = _tracked("l.tag = ANY(CAST(:tags AS text[]))")
 BROKER_ORDER_IDS = Statement(
     select(order_ledger.c.exchange_id).where(
         order_ledger.c.exchange_id.is_not(None), order_ledger.c.due_at >= bindparam("since")
     )
 )
+# The lock is looked at, not taken: who looks at the same time must not take it for held. Rows of another life
+# of the server prove nothing: its end freed all locks, of frozen processes too. (After a crash the table is
+# empty, as it is not logged.)
+DEAD_EXECUTORS = Statement(
+    text("""
+    SELECT e.executor FROM executors e
+    WHERE e.executor = ANY(CAST(:executors AS text[]))
+      AND e.server_started_at = pg_postmaster_start_time()
+      AND NOT EXISTS (
+          SELECT FROM pg_locks l
+          WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND l.classid = ((e.lock_key >> 32) & 4294967295)::oid
+            AND l.objid = (e.lock_key & 4294967295)::oid
+      )
+    """)
+)
+NOW = Statement(text("SELECT clock_timestamp() AS now"))
 BROKER_CALLS = Statement(
     select(func.count().label("calls")).where(broker_events.c.began_at >= bindparam("since"))
 )

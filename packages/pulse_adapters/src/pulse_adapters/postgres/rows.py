@@ -68,6 +68,7 @@ def order_of(row: Row) -> Order:
         failure=row["failure"],
         split_attempt=row["split_attempt"],
         cancel_requested_at=row["cancel_requested_at"],
+        paused_at=row["paused_at"],
     )
 
 

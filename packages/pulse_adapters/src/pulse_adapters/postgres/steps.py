@@ -141,10 +141,31 @@ REQUEST_CANCEL = Statement(
     """)
 )
 
+SET_PAUSED = Statement(
+    text("""
+    WITH changed AS (
+        UPDATE orders SET paused_at = CASE WHEN CAST(:paused AS boolean) THEN clock_timestamp() END,
+                          last_seq = last_seq + 1
+        WHERE order_id = :order_id AND (paused_at IS NULL) = CAST(:paused AS boolean)
+        RETURNING order_id, last_seq, paused_at
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT order_id, last_seq, coalesce(paused_at, clock_timestamp()), CAST(:kind AS text),
+               CAST(:event AS jsonb)
+        FROM changed
+    )
+    SELECT EXISTS (SELECT FROM changed) AS changed,
+           EXISTS (SELECT FROM orders WHERE order_id = :order_id) AS known
+    """)
+)
+
 CLAIM_ORDERS = Statement(
     text("""
     WITH picked AS (
         SELECT order_id FROM orders WHERE order_queue_status = 'PENDING'
+          -- Past its window a paused order is split all the same: so that its slices lapse.
+          AND (paused_at IS NULL OR ends_at <= (SELECT clock_timestamp()))
         ORDER BY order_id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
     ),
     taken AS (
@@ -208,6 +229,16 @@ SAVE_SPLIT = Statement(
     """)
 )
 
+# Who claims, while its session lock is held: by then the row is there, and names this life of the server.
+ENTER_EXECUTOR = Statement(
+    text("""
+    INSERT INTO executors (executor, lock_key, server_started_at)
+    VALUES (:executor, CAST(:lock_key AS bigint), pg_postmaster_start_time())
+    ON CONFLICT (executor) DO UPDATE
+        SET server_started_at = excluded.server_started_at, seen_at = clock_timestamp()
+    """)
+)
+
 FAIL_SPLIT = Statement(
     text("""
     WITH held AS (
@@ -261,6 +292,9 @@ RECOVER_SPLITS = Statement(
     """)
 )
 
+# Walks the index of planned executions in its order and stops at the limit: what else is planned, or was, must
+# not matter. A condition that another index could serve would let the planner fetch and sort all of it, hence
+# IS TRUE.
 CLAIM_EXECUTIONS = Statement(
     text("""
     WITH picked AS (
@@ -268,8 +302,10 @@ CLAIM_EXECUTIONS = Statement(
         FROM order_ledger l JOIN orders o USING (order_id)
         WHERE (SELECT pulse_trading_open())
           AND l.phase = 'PLANNED' AND l.due_at <= (SELECT clock_timestamp())
-          AND l.expires_at > (SELECT clock_timestamp())
-          AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested
+          AND l.due_at > (SELECT clock_timestamp()) - make_interval(secs => :late_s)
+          AND l.due_at >= CAST(:not_before AS timestamptz)
+          AND (l.expires_at > (SELECT clock_timestamp())) IS TRUE
+          AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested AND o.paused_at IS NULL
         ORDER BY l.due_at, l.order_id, l.seq, l.chunk LIMIT :limit
         FOR NO KEY UPDATE OF l, o SKIP LOCKED
     ),
@@ -407,14 +443,131 @@ def _book() -> Statement:
 
 BOOK = _book()
 
-SET_TRADING = Statement(
+# --- the trading state: each step of it runs under the exclusive half of the halt's lock
+
+_LAST_HALT = "last AS (SELECT * FROM trading_halts ORDER BY id DESC LIMIT 1)"
+_TRADING_STATE = "halted, changed_by, reason, changed_at, needs_reconcile"
+
+
+def _set_trading(halted: str, needs_reconcile: str, condition: str, before: str = "") -> Statement:
+    return Statement(
+        text(f"""
+    WITH {_LAST_HALT},
+    {before}
+    now_is AS (SELECT coalesce((SELECT needs_reconcile FROM last), false) AS needed)
+    INSERT INTO trading_halts (halted, changed_by, reason, changed_at, needs_reconcile)
+    SELECT {halted}, CAST(:changed_by AS text), CAST(:reason AS text), clock_timestamp(), {needs_reconcile}
+    FROM now_is WHERE {condition}
+    RETURNING {_TRADING_STATE}
+    """)  # noqa: S608  # constants of this module
+    )
+
+
+HALT = _set_trading("true", "needed", "true")
+RESUME = _set_trading("false", "false", "NOT needed")
+HALT_FOR_RECONCILE = _set_trading("true", "true", "NOT needed")
+CONFIRM_RECONCILED = _set_trading(
+    "false",
+    "false",
+    "NOT needed OR EXISTS (SELECT FROM seen)",
+    """
+    seen AS (
+        UPDATE book_findings f
+        SET known = ARRAY(SELECT jsonb_array_elements(f.strangers) ->> 'broker_order_id')
+        FROM last WHERE f.complete AND f.noted_at > last.changed_at
+        RETURNING 1
+    ),
+    """,
+)
+
+NOTE_FINDINGS = Statement(
     text("""
-    INSERT INTO trading_halts (halted, changed_by, reason, changed_at)
-    VALUES (:halted, :changed_by, :reason, clock_timestamp())
-    RETURNING halted, changed_by, reason, changed_at
+    INSERT INTO book_findings AS f (complete, strangers, noted_at)
+    VALUES (:complete, CAST(:strangers AS jsonb), clock_timestamp())
+    ON CONFLICT (the_only) DO UPDATE
+        SET complete = excluded.complete, strangers = excluded.strangers, noted_at = excluded.noted_at
+    """)
+)
+
+NOTICE_RESTORE = Statement(
+    text("""
+    WITH was AS (SELECT identity FROM store_identity),
+    noted AS (
+        INSERT INTO store_identity AS s (identity, noted_at)
+        SELECT identity, clock_timestamp() FROM (SELECT pulse_store_identity() AS identity) i
+        ON CONFLICT (the_only) DO UPDATE SET identity = excluded.identity, noted_at = excluded.noted_at
+            WHERE s.identity <> excluded.identity
+        RETURNING 1
+    ),
+    halted AS (
+        INSERT INTO trading_halts (halted, changed_by, reason, changed_at, needs_reconcile)
+        SELECT true, CAST(:changed_by AS text), CAST(:reason AS text), clock_timestamp(), true FROM noted, was
+        RETURNING 1
+    )
+    SELECT EXISTS (SELECT FROM halted) AS restored
     """)
 )
 # --- housekeeping
+
+
+def _archive() -> Statement:
+    parts = {
+        "slices": ("order_slices", "seq"),
+        "ledger": ("order_ledger", "seq, r.chunk"),
+        "fills": ("fills", "entry"),
+        "journal": ("order_events", "seq"),
+        "broker_events": ("broker_events", "id"),
+    }
+    rows = ", ".join(
+        f"'{name}', (SELECT coalesce(jsonb_agg(to_jsonb(r) ORDER BY r.{key}), '[]') FROM {table} r"
+        " WHERE r.order_id = h.order_id)"
+        for name, (table, key) in parts.items()
+    )
+    tables = ("orders", "webhook_sightings", *(table for table, _ in parts.values()))
+    removals = ", ".join(
+        f"{table}_gone AS (DELETE FROM {table} r USING held h WHERE r.order_id = h.order_id)" for table in tables
+    )
+    # Whatever changes an order changes its last_seq with it: where that is not the newest row that is seen here,
+    # what else is seen of the order is old too.
+    return Statement(
+        text(f"""
+    WITH horizon AS (
+        SELECT clock_timestamp() - make_interval(secs => :done_for_s) AS instant
+    ),
+    page AS MATERIALIZED (
+        SELECT order_id, created_at FROM orders WHERE order_id > :after ORDER BY order_id LIMIT :limit
+    ),
+    old AS MATERIALIZED (
+        SELECT order_id FROM page, horizon WHERE created_at < instant
+    ),
+    held AS (
+        SELECT o.*, newest.at AS done_at
+        FROM old JOIN orders o USING (order_id),
+             LATERAL (SELECT e.seq, e.at FROM order_events e WHERE e.order_id = o.order_id
+                      ORDER BY e.seq DESC LIMIT 1) newest
+        WHERE o.last_seq = newest.seq AND newest.at < (SELECT instant FROM horizon)
+          AND o.order_queue_status IN ('DONE', 'FAILED', 'SKIPPED')
+          AND NOT EXISTS (
+              SELECT FROM order_ledger l
+              WHERE l.order_id = o.order_id
+                AND (l.terminal = 'UNRESOLVED' OR (l.terminal IS NULL AND l.execution_status <> 'FILLED'))
+          )
+        ORDER BY o.order_id FOR UPDATE OF o SKIP LOCKED
+    ),
+    kept AS (
+        INSERT INTO order_archive (order_id, client_id, order_unique_key, created_at, done_at, archived_at, data)
+        SELECT order_id, client_id, order_unique_key, created_at, done_at, clock_timestamp(),
+               jsonb_build_object('order', to_jsonb(h) - 'done_at', {rows})
+        FROM held h
+    ),
+    {removals}
+    SELECT (SELECT count(*) FROM held) AS archived, (SELECT max(order_id) FROM old) AS last
+    """)  # noqa: S608  # tables of our own
+    )
+
+
+ARCHIVE = _archive()
+
 
 FORGET_SIGHTINGS = Statement(
     text("""

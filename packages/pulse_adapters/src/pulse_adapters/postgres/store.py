@@ -6,7 +6,7 @@ the slice is read again. So the rules stand in one place, and no lock outlives a
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,10 +15,17 @@ import msgspec
 
 from pulse_adapters.postgres import queries, steps
 from pulse_adapters.postgres.booking import BookArguments, SliceState, TradeOwners, advance
+from pulse_adapters.postgres.due_floor import DueFloor
 from pulse_adapters.postgres.inserts import OrderInserts, order_values
 from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.rows import Row, execution_of, journal_entry_of, order_of, tally_of
-from pulse_domain.errors import DuplicateOrderUniqueKey, StorageUnavailable, TradingHalted
+from pulse_adapters.postgres.statements import Statement
+from pulse_domain.errors import (
+    DuplicateOrderUniqueKey,
+    ReconcileRequired,
+    StorageUnavailable,
+    TradingHalted,
+)
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.execution import Execution, trading_day
 from pulse_domain.orders.ids import ClientId, OrderId, execution_id, execution_uuid
@@ -27,15 +34,22 @@ from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order
 from pulse_domain.orders.slices import Slice
 from pulse_domain.orders.summary import summarise
 from pulse_domain.ports.order_store import (
+    LATE_S,
+    NOT_READ,
+    RESTORED,
     Accepted,
+    ArchiveResult,
     Booked,
+    BookFindings,
     Booking,
     BookResult,
     CancelResult,
     Claim,
     OrderView,
+    PauseResult,
     Selection,
     SplitResult,
+    Stranger,
     Tracked,
     TradingState,
 )
@@ -52,8 +66,11 @@ class PostgresOrderStore:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._inserts = OrderInserts(database)
+        self._floor = DueFloor()
         # What this process last saw of slices at work. A guess only: the version check decides.
         self._remembered: OrderedDict[_SliceKey, SliceState] = OrderedDict()
+        # Which store this process worked on last.
+        self._identity: str | None = None
 
     # --- acceptance
 
@@ -130,6 +147,18 @@ class PostgresOrderStore:
             return CancelResult.REQUESTED
         return CancelResult.ALREADY if row["known"] else CancelResult.NOT_FOUND
 
+    async def set_paused(self, order_id: OrderId, paused: bool, changed_by: str) -> PauseResult:
+        event = ev.OrderPaused(paused_by=changed_by) if paused else ev.OrderResumed(resumed_by=changed_by)
+        args = steps.SET_PAUSED.args(
+            order_id=order_id, paused=paused, kind=event.__struct_config__.tag, event=event
+        )
+        row = await self._db.fetchrow(steps.SET_PAUSED.sql, args)
+        self._floor.forget()
+        assert row is not None, "the statement always gives one row"
+        if row["changed"]:
+            return PauseResult.CHANGED
+        return PauseResult.ALREADY if row["known"] else PauseResult.NOT_FOUND
+
     # --- splitting
 
     async def claim_orders(self, limit: int, executor: str, lease_s: float) -> list[Order]:
@@ -138,6 +167,7 @@ class PostgresOrderStore:
 
     async def save_split(self, order_id: OrderId, plan: ev.SplitSaved) -> SplitResult:
         row = await self._db.fetchrow(steps.SAVE_SPLIT.sql, _split_args(order_id, plan))
+        self._floor.planned(planned.scheduled_at for planned in plan.slices)
         if row is None:
             return SplitResult.STALE
         return SplitResult.SAVED if row["live"] else SplitResult.SKIPPED
@@ -161,11 +191,18 @@ class PostgresOrderStore:
     # --- execution
 
     async def next_due(self) -> float | None:
-        row = await self._db.fetchrow(queries.NEXT_DUE.sql, [])
-        return None if row is None else float(row["seconds"])
+        args = queries.NEXT_DUE.args(not_before=self._floor.begin())
+        row = await self._db.fetchrow(queries.NEXT_DUE.sql, args)
+        if row is None:
+            self._floor.forget()
+            return None
+        self._floor.found(row["due_at"], row["took_s"])
+        return float(row["seconds"])
 
     async def claim_executions(self, limit: int, executor: str, lease_s: float) -> list[Claim]:
-        args = steps.CLAIM_EXECUTIONS.args(limit=limit, executor=executor, lease_s=lease_s)
+        args = steps.CLAIM_EXECUTIONS.args(
+            limit=limit, executor=executor, lease_s=lease_s, late_s=LATE_S, not_before=self._floor.instant
+        )
         claims = []
         for row in await self._db.fetch(steps.CLAIM_EXECUTIONS.sql, args):
             execution = execution_of(row)
@@ -209,6 +246,7 @@ class PostgresOrderStore:
                 arguments.add_event(bookings[index])
             if not arguments.empty:
                 rows = await self._db.fetch(steps.BOOK.sql, steps.BOOK.args(**arguments.arrays))
+                self._floor.planned(arguments.planned)
                 calls = []
                 for row in rows:
                     key = (OrderId(row["order_id"]), row["seq"])
@@ -261,25 +299,79 @@ class PostgresOrderStore:
         if len(self._remembered) > _REMEMBERED_SLICES:
             self._remembered.popitem(last=False)
 
+    async def dead_executors(self, executors: Iterable[str]) -> set[str]:
+        args = queries.DEAD_EXECUTORS.args(executors=list(executors))
+        return {row["executor"] for row in await self._db.fetch(queries.DEAD_EXECUTORS.sql, args)}
+
     # --- halt
 
     async def halt(self, halted_by: str, reason: str) -> TradingState:
-        return await self._set_trading(True, halted_by, reason)
+        state = await self._set_trading(steps.HALT, halted_by, reason)
+        assert state is not None, "a halt is always taken"
+        return state
 
     async def resume(self, resumed_by: str, reason: str) -> TradingState:
-        return await self._set_trading(False, resumed_by, reason)
+        state = await self._set_trading(steps.RESUME, resumed_by, reason)
+        if state is None:
+            raise ReconcileRequired()
+        return state
 
-    async def _set_trading(self, halted: bool, by: str, reason: str) -> TradingState:
-        args = steps.SET_TRADING.args(halted=halted, changed_by=by, reason=reason)
+    async def halt_for_reconcile(self, halted_by: str, reason: str) -> TradingState:
+        state = await self._set_trading(steps.HALT_FOR_RECONCILE, halted_by, reason)
+        return state or await self.trading_state()
+
+    async def confirm_reconciled(self, confirmed_by: str, reason: str) -> TradingState:
+        state = await self._set_trading(steps.CONFIRM_RECONCILED, confirmed_by, reason)
+        if state is None:
+            raise ReconcileRequired(NOT_READ)
+        return state
+
+    async def _set_trading(self, statement: Statement, by: str, reason: str) -> TradingState | None:
+        """Change the trading state; None where the statement's own condition refuses."""
+        row = await self._under_halt_lock(statement, changed_by=by, reason=reason)
+        return None if row is None else msgspec.convert(row, TradingState)
+
+    async def _under_halt_lock(self, statement: Statement, **values: str) -> Row | None:
         async with self._db.connection() as connection, connection.transaction():
             # Waits for the claims that are under way; those that come later see the new row.
             await connection.execute("SELECT pg_advisory_xact_lock($1)", steps.HALT_LOCK)
-            row = await connection.fetchrow(steps.SET_TRADING.sql, *args)
-        return msgspec.convert(row, TradingState)
+            return await connection.fetchrow(statement.sql, *statement.args(**values))
 
     async def trading_state(self) -> TradingState:
         row = await self._db.fetchrow(queries.TRADING_STATE.sql, queries.TRADING_STATE.args())
         return TradingState(halted=False) if row is None else msgspec.convert(row, TradingState)
+
+    async def note_findings(self, findings: BookFindings) -> None:
+        args = steps.NOTE_FINDINGS.args(
+            complete=findings.complete, strangers=msgspec.to_builtins(findings.strangers)
+        )
+        await self._db.fetchrow(steps.NOTE_FINDINGS.sql, args)
+
+    async def findings(self) -> BookFindings | None:
+        row = await self._db.fetchrow(queries.FINDINGS.sql, queries.FINDINGS.args())
+        if row is None:
+            return None
+        return BookFindings(
+            complete=row["complete"],
+            strangers=msgspec.convert(row["strangers"], tuple[Stranger, ...]),
+            known=frozenset(row["known"]),
+            noted_at=row["noted_at"],
+        )
+
+    async def notice_restore(self, noticed_by: str) -> bool:
+        row = await self._db.fetchrow(queries.STORE_IDENTITY.sql, [])
+        assert row is not None, "the statement always gives one row"
+        if row["identity"] is None:
+            raise StorageUnavailable(cause="a standby")
+        moved = self._identity not in (None, row["identity"])
+        self._identity = row["identity"]
+        if moved:
+            # What was seen of another store says nothing of this one, though its versions may be the same.
+            self._remembered.clear()
+        if row["identity"] == row["noted"]:
+            return moved
+        noticed = await self._under_halt_lock(steps.NOTICE_RESTORE, changed_by=noticed_by, reason=RESTORED)
+        return moved or bool(noticed and noticed["restored"])
 
     async def in_flight(self) -> list[Execution]:
         rows = await self._db.fetch(queries.IN_FLIGHT.sql, queries.IN_FLIGHT.args(limit=10_000))
@@ -301,6 +393,10 @@ class PostgresOrderStore:
             statement = queries.LIST_OF_CLIENT
             args = statement.args(client_id=client_id, before=before or _AFTER_ALL, limit=limit)
         return [_view(row) for row in await self._db.fetch(statement.sql, args)]
+
+    async def open_orders(self, limit: int) -> list[OrderId]:
+        rows = await self._db.fetch(queries.OPEN_ORDERS.sql, queries.OPEN_ORDERS.args(limit=limit))
+        return [OrderId(row["order_id"]) for row in rows]
 
     async def slices(self, order_id: OrderId) -> list[Slice]:
         rows = await self._db.fetch(
@@ -326,6 +422,11 @@ class PostgresOrderStore:
         args = queries.FIND_BY_TAGS.args(tags=list(tags), limit=len(tags))
         return [_tracked(row) for row in await self._db.fetch(queries.FIND_BY_TAGS.sql, args)]
 
+    async def find_by_broker_order_ids(self, broker_order_ids: Sequence[str]) -> list[Tracked]:
+        statement = queries.FIND_BY_BROKER_ORDER_IDS
+        args = statement.args(ids=list(broker_order_ids), limit=len(broker_order_ids))
+        return [_tracked(row) for row in await self._db.fetch(statement.sql, args)]
+
     async def broker_order_ids(self, since: datetime) -> set[str]:
         rows = await self._db.fetch(queries.BROKER_ORDER_IDS.sql, queries.BROKER_ORDER_IDS.args(since=since))
         return {row["exchange_id"] for row in rows}
@@ -340,6 +441,21 @@ class PostgresOrderStore:
         args = steps.FORGET_SIGHTINGS.args(older_than_s=older_than_s)
         row = await self._db.fetchrow(steps.FORGET_SIGHTINGS.sql, args)
         return int(row["gone"]) if row else 0
+
+    async def archive(
+        self, done_for_s: float, *, limit: int, after: OrderId | None = None
+    ) -> ArchiveResult:
+        args = steps.ARCHIVE.args(done_for_s=done_for_s, limit=limit, after=after or "")
+        row = await self._db.fetchrow(steps.ARCHIVE.sql, args)
+        assert row is not None, "the statement always gives one row"
+        last = row["last"]
+        return ArchiveResult(archived=row["archived"], last=None if last is None else OrderId(last))
+
+    async def now(self) -> datetime:
+        row = await self._db.fetchrow(queries.NOW.sql, [])
+        assert row is not None, "the statement always gives one row"
+        now: datetime = row["now"]
+        return now
 
     async def ping(self) -> None:
         await self._db.fetchrow("SELECT 1", [])

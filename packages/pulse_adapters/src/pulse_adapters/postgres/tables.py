@@ -66,6 +66,12 @@ def _one_of(name: str, values: type, *, nullable: bool = False) -> CheckConstrai
     return CheckConstraint(f"{name} IN ({allowed})" + (f" OR {name} IS NULL" if nullable else ""), name=name)
 
 
+def _the_only() -> Column[bool]:
+    """The key of a table that has one row."""
+    check = CheckConstraint("the_only", name="the_only")
+    return Column("the_only", Boolean, check, primary_key=True, server_default="true")
+
+
 orders = Table(
     "orders",
     metadata,
@@ -106,6 +112,7 @@ orders = Table(
     Column("cancel_requested_at", _INSTANT),
     # The journal's last row; incremented under this row's lock, so the journal has no gaps.
     Column("last_seq", Integer, nullable=False),
+    Column("paused_at", _INSTANT),
     UniqueConstraint("client_id", "order_unique_key"),
     _one_of("order_queue_status", OrderQueueStatus),
     Index("ix_orders_client", "client_id", "order_id"),
@@ -183,13 +190,25 @@ order_ledger = Table(
     _one_of("execution_status", ExecutionStatus),
     _one_of("phase", Phase),
     _one_of("terminal", TerminalReason, nullable=True),
-    Index("ix_order_ledger_due", "due_at", postgresql_where=text("phase = 'PLANNED'")),
+    # In the order in which they are claimed: many are due at the same instant, when a market opens.
+    Index(
+        "ix_order_ledger_due", "due_at", "order_id", "seq", "chunk", postgresql_where=text("phase = 'PLANNED'")
+    ),
     Index(
         "ix_order_ledger_open",
         "phase",
         "due_at",
         postgresql_where=text(
             "phase IN ('CLAIMED', 'UNKNOWN') OR (phase = 'LIVE' AND execution_status <> 'FILLED')"
+        ),
+    ),
+    # Few at any time: for a person.
+    Index(
+        "ix_order_ledger_in_doubt",
+        "due_at",
+        postgresql_where=text(
+            "phase = 'UNKNOWN' OR terminal = 'UNRESOLVED' OR 'UNPLANNED' = ANY (flags)"
+            " OR 'FOUND_BY_HAND' = ANY (flags)"
         ),
     ),
     Index("ix_order_ledger_overdue", "expires_at", postgresql_where=text("phase = 'PLANNED'")),
@@ -255,6 +274,22 @@ order_events = Table(
     Column("txid", _Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
 )
 
+# Orders that have been done for long, each with all that belonged to it as it stood in the tables above.
+order_archive = Table(
+    "order_archive",
+    metadata,
+    Column("order_id", _ID, primary_key=True),
+    Column("client_id", _ID, nullable=False),
+    # Free again: the same key may stand here more than once.
+    Column("order_unique_key", _ID, nullable=False),
+    Column("created_at", _INSTANT, nullable=False),
+    Column("done_at", _INSTANT, nullable=False),
+    Column("archived_at", _INSTANT, nullable=False),
+    # order, slices, ledger, fills, journal and broker_events: rows as objects.
+    Column("data", JSONB, nullable=False),
+    Index("ix_order_archive_key", "client_id", "order_unique_key"),
+)
+
 # Append-only; the newest row says whether trading is halted.
 trading_halts = Table(
     "trading_halts",
@@ -264,6 +299,29 @@ trading_halts = Table(
     Column("changed_by", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("changed_at", _INSTANT, nullable=False),
+    # Only a confirmed reconcile ends the halt, whatever rows came in between: each takes it over from the last.
+    Column("needs_reconcile", Boolean, nullable=False, server_default="false"),
+)
+
+# One row: what the last look at the broker's order book came to.
+book_findings = Table(
+    "book_findings",
+    metadata,
+    _the_only(),
+    Column("complete", Boolean, nullable=False),
+    Column("strangers", JSONB, nullable=False),
+    # Broker order ids of strangers that a confirmed reconcile has passed.
+    Column("known", ARRAY(String), nullable=False, server_default="{}"),
+    Column("noted_at", _INSTANT, nullable=False),
+)
+
+# One row: which database this was when somebody last looked. A backup that is restored brings another one's.
+store_identity = Table(
+    "store_identity",
+    metadata,
+    _the_only(),
+    Column("identity", String, nullable=False),
+    Column("noted_at", _INSTANT, nullable=False),
 )
 
 # The first sight of a webhook body that carries no key of its own.
@@ -275,6 +333,18 @@ webhook_sightings = Table(
     Column("order_id", _ID, nullable=False),
     Column("first_seen_at", _INSTANT, nullable=False),
     Index("ix_webhook_sightings_first_seen", "first_seen_at"),
+)
+
+# Who has claimed, each with the session lock that it holds as long as it lives. Not logged, so that a server
+# that crashed, and lost all locks, has forgotten whose they were.
+executors = Table(
+    "executors",
+    metadata,
+    Column("executor", _ID, primary_key=True),
+    Column("lock_key", BigInteger, nullable=False),
+    Column("server_started_at", _INSTANT, nullable=False),
+    Column("seen_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    prefixes=["UNLOGGED"],
 )
 
 # Append-only; the row with the highest id is a broker's session in every process.
@@ -346,4 +416,80 @@ instrument_syncs = Table(
     Column("bad", Integer, nullable=False),
     Column("synced_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
     Index("ix_instrument_syncs_broker", "broker", "id"),
+)
+
+# Append-only: what people asked for by other ways than the order API, and what came of it.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("channel", _ID, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("place", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("outcome", _ID, nullable=False),
+    Column("detail", String, nullable=False),
+)
+
+# Our own numbers of instruments that ticks came of. A broker's would not do: they are used again after an
+# expiry, each broker has others, and made-up instruments have none.
+tick_instruments = Table(
+    "tick_instruments",
+    metadata,
+    Column("token", Integer, Identity(always=True), primary_key=True),
+    Column("instrument", _ID, nullable=False, unique=True),
+)
+
+# In partitions by UTC day, market_ticks_2026_01_20 and so on, which `tick_partitions` makes and drops. No
+# foreign key: the token is looked up before a batch is stored.
+market_ticks = Table(
+    "market_ticks",
+    metadata,
+    Column("timestamp", _INSTANT, primary_key=True),
+    Column("token", Integer, primary_key=True, autoincrement=False),
+    # The recording and the number in it, as `ticks` puts them together.
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("ltp", Numeric, nullable=False),
+    Column("bid", Numeric),
+    Column("ask", Numeric),
+    Column("volume", BigInteger, nullable=False),
+    Column("day_low", Numeric),
+    Column("day_high", Numeric),
+    postgresql_partition_by="RANGE (timestamp)",
+)
+
+# One row for each process that records from a source; `received` is told at its end.
+tick_recordings = Table(
+    "tick_recordings",
+    metadata,
+    Column("recording", Integer, Identity(always=True), primary_key=True),
+    Column("source", String, nullable=False),
+    Column("started_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("ended_at", _INSTANT),
+    Column("received", BigInteger),
+)
+
+# What is stored of a recording, written with the ticks: numbers in no batch were lost.
+tick_batches = Table(
+    "tick_batches",
+    metadata,
+    Column("recording", Integer, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("rows", Integer, nullable=False),
+    Column("stored_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+)
+
+# Closed candles; where one is missing there was a gap, or nobody listened.
+candles = Table(
+    "candles",
+    metadata,
+    Column("instrument", _ID, primary_key=True),
+    Column("minutes", SmallInteger, primary_key=True, autoincrement=False),
+    Column("start", _INSTANT, primary_key=True),
+    Column("open", Numeric, nullable=False),
+    Column("high", Numeric, nullable=False),
+    Column("low", Numeric, nullable=False),
+    Column("close", Numeric, nullable=False),
+    Column("volume", BigInteger, nullable=False),
 )

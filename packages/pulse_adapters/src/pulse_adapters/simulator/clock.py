@@ -11,6 +11,7 @@ class VenueClock:
     def __init__(self, clock: Clock, offset_s: float = 0.0) -> None:
         self._clock = clock
         self._offset = timedelta(seconds=offset_s)
+        self._moved = timedelta()
 
     @property
     def offset_s(self) -> float:
@@ -18,6 +19,10 @@ class VenueClock:
 
     def now(self) -> datetime:
         return self._clock.now() + self._offset
+
+    def unmoved(self) -> datetime:
+        """Now, as if the clock had never been moved on: for what others make by their own clocks."""
+        return self.now() - self._moved
 
     def monotonic(self) -> float:
         return self._clock.monotonic()
@@ -30,3 +35,4 @@ class VenueClock:
         if seconds < 0:
             raise ValueError("the clock moves forward only")
         self._offset += timedelta(seconds=seconds)
+        self._moved += timedelta(seconds=seconds)

@@ -64,6 +64,7 @@ class Control:
             ("POST", "/session", self._change_session),
             ("POST", "/roll", self._roll),
             ("GET", "/book", self._book),
+            ("GET", "/calls", self._calls),
             ("GET", "/state", self._state),
         ]
         return [web.route(method, PREFIX + path, control_route(handler)) for method, path, handler in pairs]
@@ -148,6 +149,10 @@ class Control:
                 for record in venue.records.values()
             ],
         }
+
+    async def _calls(self, _: web.Request) -> Any:
+        """The newest requests, oldest first."""
+        return list(self._desk.calls.askings)
 
     async def _state(self, _: web.Request) -> Any:
         return self._desk.venue.state()

@@ -14,6 +14,7 @@ from random import Random
 
 import structlog
 
+from pulse_adapters.simulator.calls import CallLog
 from pulse_adapters.simulator.catalog import Catalog, Listing
 from pulse_adapters.simulator.clock import VenueClock
 from pulse_adapters.simulator.entries import (
@@ -30,12 +31,19 @@ from pulse_adapters.simulator.entries import (
     SessionChanged,
     Ticked,
 )
-from pulse_adapters.simulator.faults import Call, FaultKind, Faults
+from pulse_adapters.simulator.faults import LATE_S, Call, FaultKind, Faults, Strike
 from pulse_adapters.simulator.journal import CLOCK, VENUE, Journal
 from pulse_adapters.simulator.pace import Pace
 from pulse_adapters.simulator.prices import Prices
 from pulse_adapters.simulator.values import Ask, Doom, Record, RefusalCode, Refused, Terms, Update
-from pulse_adapters.simulator.venue import DAY_BEGINS, Venue, check_terms, trading_day
+from pulse_adapters.simulator.venue import (
+    DAY_BEGINS,
+    Numbering,
+    Venue,
+    check_terms,
+    snowflake,
+    trading_day,
+)
 from pulse_domain.account import Holding
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders.model import Product, Side
@@ -67,13 +75,15 @@ class Desk:
         rng: Random,
         pace: Pace,
         faults: Faults,
+        first_id: Numbering = snowflake,
     ) -> None:
         self.catalog = catalog
         self.prices = prices
         self.clock = clock
         self.pace = pace
         self.faults = faults
-        self.venue = Venue(catalog.contracts)
+        self.venue = Venue(catalog.contracts, first_id)
+        self.calls = CallLog(clock.now)
         self._journal = journal
         self._rng = rng
         self._listeners: list[Listener] = []
@@ -173,6 +183,20 @@ class Desk:
             )
         )
         return updates[0].record
+
+    async def place_struck(self, ask: Ask, strike: Strike, doom: Doom | None = None) -> Record:
+        """Accept an order, with what faults do to it besides its answer.
+
+        doom: what is to come of it without a fault.
+
+        Raises:
+            Refused: a definite no.
+        """
+        hidden_s, stalled_s = (
+            0.0 if rule is None else self.pace.scaled_s(self.faults.seconds(rule, LATE_S))
+            for rule in (strike.besides_of(FaultKind.HIDE), strike.besides_of(FaultKind.STALL))
+        )
+        return await self.place(ask, hidden_s=hidden_s, stalled_s=stalled_s, doom=strike.doom or doom)
 
     async def change(self, order_id: str, terms: Terms, *, doom: Doom | None = None) -> Record:
         """Send a modification on its way.

@@ -77,7 +77,7 @@ class FaultRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     symbol: str | None = None
     seconds: tuple[float, float] | None = None
     rows: Annotated[int, Meta(ge=1)] = 1
-    status: Annotated[int, Meta(ge=400, le=599)] = 400
+    status: Annotated[int, Meta(ge=200, le=599)] = 400
     reason: str | None = None
     message: str | None = None
     stage: Stage = Stage.EXCHANGE

@@ -39,6 +39,14 @@ MARGINS = {
 }
 
 
+def margin_needed(product: Product, segment: Segment, side: Side, value: Decimal) -> Decimal:
+    """What an order blocks; value: of its contract, multiplier included."""
+    if product is Product.CNC:
+        return value
+    margin = MARGINS.get((product, segment), Margin())
+    return value * (margin.long if side is Side.BUY or margin.short is None else margin.short)
+
+
 class Tally(Struct, kw_only=True):
     """What was traded of an instrument under one product label; values without the contract's multiplier."""
 

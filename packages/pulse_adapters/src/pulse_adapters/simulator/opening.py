@@ -16,7 +16,7 @@ from pulse_adapters.simulator.faults import FaultRule, Faults
 from pulse_adapters.simulator.journal import Journal
 from pulse_adapters.simulator.pace import INSTANT, draw_pace
 from pulse_adapters.simulator.prices import PriceHistory, Prices
-from pulse_adapters.simulator.venue import trading_day
+from pulse_adapters.simulator.venue import Numbering, snowflake, trading_day
 from pulse_domain.account import Holding
 from pulse_domain.instruments import Instrument
 from pulse_domain.ports.clock import Clock
@@ -72,8 +72,12 @@ class OpenDesk(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_desk(options: SimulatorOptions, feed: Feed, clock: Clock) -> AsyncIterator[OpenDesk]:
+async def open_desk(
+    options: SimulatorOptions, feed: Feed, clock: Clock, first_id: Numbering = snowflake
+) -> AsyncIterator[OpenDesk]:
     """Open the journal and bring back what it holds; nothing runs yet.
+
+    first_id: how orders are numbered; a journal goes with one numbering for good.
 
     Raises:
         JournalError, CatalogError: a file cannot be used.
@@ -88,7 +92,7 @@ async def open_desk(options: SimulatorOptions, feed: Feed, clock: Clock) -> Asyn
     rng = Random(f"{options.seed}/delays")  # noqa: S311
     journal = Journal(options.journal)
     try:
-        desk = Desk(journal, catalog, prices, venue_clock, rng, pace, faults)
+        desk = Desk(journal, catalog, prices, venue_clock, rng, pace, faults, first_id)
         entries = await desk.start(
             capital=options.capital, holdings=options.holdings, participation=options.participation
         )

@@ -1,7 +1,7 @@
 """The market as the venue shows it: quotes of the feed, day figures, depth, candles."""
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Protocol
@@ -259,7 +259,8 @@ _SESSION = timedelta(minutes=_SESSION_MINUTES)
 def _starts(start: datetime, end: datetime, minutes: int) -> list[datetime]:
     """Where candles of session hours begin, on weekdays."""
     starts = []
-    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    # Whatever the offset it is asked in: the session's beginning is told in UTC.
+    midnight = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     while midnight <= end:
         if midnight.weekday() < 5:
             for offset in range(0, _SESSION_MINUTES, minutes):

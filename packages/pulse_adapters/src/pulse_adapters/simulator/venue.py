@@ -11,7 +11,7 @@ not say, does not happen. An order lives like this:
   next session.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from heapq import heappop, heappush
@@ -78,16 +78,27 @@ def trading_day(at: datetime) -> date:
     return (at.astimezone(INDIA) - DAY_BEGINS).date()
 
 
+# The first order id of an instant, from which ids grow; later instants have higher ones.
+Numbering = Callable[[datetime], int]
+
+
+def snowflake(at: datetime) -> int:
+    """Milliseconds, each with room for many orders."""
+    return int(at.timestamp() * 1000) - _SNOWFLAKE_EPOCH_MS << 22
+
+
 class Venue:
     """Orders of the day, money, and the matching engine.
 
     contracts: multipliers of instruments that are traded in lots.
+    first_id: how orders are numbered.
 
     `records` holds the day's orders by their acceptance; `is_open` says whether the session is.
     """
 
-    def __init__(self, contracts: Mapping[Instrument, Contract]) -> None:
+    def __init__(self, contracts: Mapping[Instrument, Contract], first_id: Numbering = snowflake) -> None:
         self.money = Money(contracts)
+        self.first_id = first_id
         self.records: dict[str, Record] = {}
         self.is_open = True
         self.day = date.min
@@ -176,11 +187,6 @@ class Venue:
             ],
             "money": self.money.state(),
         }
-
-    @staticmethod
-    def first_id(at: datetime) -> int:
-        """The first order id of an instant's millisecond; ids grow from it."""
-        return int(at.timestamp() * 1000) - _SNOWFLAKE_EPOCH_MS << 22
 
     # --- acceptance
 

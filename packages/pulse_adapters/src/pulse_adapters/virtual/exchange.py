@@ -6,6 +6,7 @@ what rests is looked at again by `run`. Unlike real brokers, it refuses a second
 Reason codes, in the order in which they are looked for: TICK_SIZE, LOT_SIZE, FREEZE_QUANTITY,
 DUPLICATE_TAG, INVALID_ORDER (all refused at once); NO_MARKET_DATA (a REJECTED row in the book). For cancel
 and modify: ORDER_NOT_FOUND, ORDER_NOT_OPEN. An answer that does not come: TIMEOUT. After `close`: CLOSED.
+Where prices cannot be read at all, nothing is taken: NO_QUOTES.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from pulse_adapters.updates import Subscriptions
 from pulse_adapters.virtual.faults import Call, Truncate
 from pulse_adapters.virtual.line import Line
 from pulse_adapters.virtual.order_book import WORKING, VirtualOrderBook
-from pulse_domain.errors import BrokerRejected, MarketDataUnavailable, MatchingError
+from pulse_domain.errors import BrokerRejected, BrokerUnavailable, MarketDataUnavailable, MatchingError
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.matching import MatchingEngine, Rejected, Tick, VenueOrder
 from pulse_domain.matching.values import check_order, check_tick
@@ -73,14 +74,18 @@ class VirtualExchange:
     async def match_resting(self) -> None:
         """Look at the market once for every instrument with working orders."""
         for instrument in self._engine.instruments():
-            if (tick := await self._look(instrument)) is not None:
+            try:
+                tick = await self._look(instrument)
+            except BrokerUnavailable:
+                return  # nothing is known, so nothing fills
+            if tick is not None:
                 self._book.apply(self._engine.process_tick(tick), self._clock.now())
 
     async def place(self, ticket: OrderTicket, *, timeout_s: float) -> BrokerOrderId:
         async with self._line.round_trip(Call.PLACE, timeout_s):
             _check_prices(ticket.terms, ticket.limit_price, ticket.trigger_price)
             _check_quantity(ticket.terms, ticket.quantity)
-            tick = await self._look(ticket.instrument)
+            tick = await self._look_within(ticket.instrument, timeout_s / 2)
             # Nothing below waits: two orders with one tag cannot pass each other.
             return self._accept(ticket, tick)
 
@@ -139,7 +144,7 @@ class VirtualExchange:
             terms = self._book.ticket(broker_order_id).terms
             _check_prices(terms, limit_price)
             _check_quantity(terms, quantity)
-            tick = await self._look(row.instrument)
+            tick = await self._look_within(row.instrument, timeout_s / 2)
             try:
                 results = self._engine.modify(
                     broker_order_id, quantity=quantity, limit_price=limit_price, quote=tick
@@ -184,8 +189,20 @@ class VirtualExchange:
             raise BrokerRejected("ORDER_NOT_OPEN", f"order {order_id} is {row.status}")
         return row
 
+    async def _look_within(self, instrument: Instrument, seconds: float) -> Tick | None:
+        """As `_look`, for a call that has to be answered in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._look(instrument)
+        except TimeoutError as late:
+            raise BrokerUnavailable("NO_QUOTES", "the quotes were not read in time") from late
+
     async def _look(self, instrument: Instrument) -> Tick | None:
-        """The market as the engine sees it; None where there is no usable price."""
+        """The market as the engine sees it; None where there is no usable price.
+
+        Raises:
+            BrokerUnavailable: whoever has the prices gives no answer.
+        """
         try:
             quote = await self._market.quote(instrument)
             tick = Tick(

@@ -10,10 +10,13 @@ from urllib.parse import parse_qs, urlencode
 from kiteconnect import KiteConnect
 from msgspec import Struct
 
+from pulse_adapters.real_broker.calls import Operation
+from pulse_adapters.real_broker.lanes import Lane
+from pulse_adapters.real_broker.sessions import session_ends_at
 from pulse_adapters.sealing import TokenSeal
-from pulse_adapters.zerodha.line import CallFailed, Lane, Line
-from pulse_adapters.zerodha.outcomes import Answer, Operation, judge
-from pulse_adapters.zerodha.sessions import BROKER, session_ends_at
+from pulse_adapters.zerodha.line import CallFailed, Line
+from pulse_adapters.zerodha.outcomes import Answer, judge
+from pulse_adapters.zerodha.sessions import BROKER
 from pulse_adapters.zerodha.settings import BASE_URL, ZerodhaSettings
 from pulse_domain.ports.broker_sessions import BrokerSession, BrokerSessions
 from pulse_domain.ports.clock import Clock

@@ -6,40 +6,29 @@ the one place that decides, and it decides on what was answered, not on the SDK'
 forgets the type of some errors and the HTTP status of others, and takes a 500 with a good body for success.
 
 For PLACE, CANCEL and MODIFY a wrong "certainly not" could place an order twice, so whatever the tables do
-not know by name is `BrokerOutcomeUnknown`. Reads are never in doubt: they are answered or not.
+not know by name is `BrokerOutcomeUnknown`.
 """
 
 import re
-from enum import StrEnum
 
 from msgspec import Struct
 
-from pulse_domain.errors import BrokerError, BrokerOutcomeUnknown, BrokerRejected, BrokerUnavailable
-
-
-class Operation(StrEnum):
-    PLACE = "PLACE"
-    CANCEL = "CANCEL"
-    MODIFY = "MODIFY"
-    READ = "READ"
-    LOOK_UP = "LOOK_UP"  # a read of one order, which there may not be
-
-
-class NotSent(Struct, frozen=True):
-    """Not a byte of the request has left."""
-
-    reason_code: str
-    message: str = ""
-
-
-class Unanswered(Struct, frozen=True, kw_only=True):
-    """At least a part of the request has left, and no whole answer has come.
-
-    ended: the connection is closed, with what it had not sent yet thrown away.
-    """
-
-    reason_code: str
-    ended: bool
+from pulse_adapters.real_broker.calls import (
+    INVALID_INPUT,
+    ORDER_IN_PROCESS,
+    ORDER_NOT_FOUND,
+    RATE_LIMITED,
+    REJECTED,
+    SESSION_EXPIRED,
+    TIMED_OUT_AT_BROKER,
+    UNREADABLE_ANSWER,
+    NotSent,
+    Operation,
+    Unanswered,
+    Verdict,
+    error_of,
+)
+from pulse_domain.errors import BrokerError
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -56,22 +45,6 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 Ending = NotSent | Unanswered | Answer
 
-SESSION_EXPIRED = "SESSION_EXPIRED"
-RATE_LIMITED = "RATE_LIMITED"
-ORDER_IN_PROCESS = "ORDER_IN_PROCESS"
-ORDER_NOT_FOUND = "ORDER_NOT_FOUND"
-ORDER_NOT_OPEN = "ORDER_NOT_OPEN"
-TIMED_OUT_AT_BROKER = "TIMED_OUT_AT_BROKER"
-UNREADABLE_ANSWER = "UNREADABLE_ANSWER"
-REJECTED = "REJECTED"
-
-
-class _Verdict(StrEnum):
-    REJECTED = "a definite no"
-    UNAVAILABLE = "certainly not taken"
-    UNKNOWN = "may have been taken"
-
-
 _CLIENT_ERRORS = frozenset(range(400, 500)) - {408}
 # The statuses of which the broker says that the request went no further, whatever the error is called.
 _REFUSALS = frozenset({400, 403, 404, 405, 410})
@@ -80,7 +53,7 @@ _REFUSALS = frozenset({400, 403, 404, 405, 410})
 class _Rule(Struct, frozen=True, kw_only=True):
     """Matches where all that it names does; None matches anything."""
 
-    verdict: _Verdict
+    verdict: Verdict
     reason_code: str
     types: frozenset[str] | None = None
     statuses: frozenset[int] | None = None
@@ -106,53 +79,53 @@ def _text(pattern: str) -> re.Pattern[str]:
 _RULES = (
     # Before the texts: that a session timed out says nothing about an order.
     _Rule(
-        verdict=_Verdict.UNAVAILABLE, reason_code=SESSION_EXPIRED,
+        verdict=Verdict.UNAVAILABLE, reason_code=SESSION_EXPIRED,
         types=_types("TokenException"), statuses=_CLIENT_ERRORS,
     ),
     # Orders have appeared seconds after a 400 that said so.
     _Rule(
-        verdict=_Verdict.UNKNOWN, reason_code=TIMED_OUT_AT_BROKER,
+        verdict=Verdict.UNKNOWN, reason_code=TIMED_OUT_AT_BROKER,
         text=_text(r"tim(?:ed|e|ing)[ -]?out"),
     ),
-    _Rule(verdict=_Verdict.UNAVAILABLE, reason_code=RATE_LIMITED, statuses=frozenset({429})),
+    _Rule(verdict=Verdict.UNAVAILABLE, reason_code=RATE_LIMITED, statuses=frozenset({429})),
     # Before the next: a plain lack of funds ends with "Check the orderbook for open orders".
     _Rule(
-        verdict=_Verdict.REJECTED, reason_code="INSUFFICIENT_FUNDS",
+        verdict=Verdict.REJECTED, reason_code="INSUFFICIENT_FUNDS",
         types=_types("MarginException"), statuses=_CLIENT_ERRORS,
     ),
     _Rule(
-        verdict=_Verdict.REJECTED, reason_code="INSUFFICIENT_HOLDINGS",
+        verdict=Verdict.REJECTED, reason_code="INSUFFICIENT_HOLDINGS",
         types=_types("HoldingException"), statuses=_CLIENT_ERRORS,
     ),
     _Rule(
-        verdict=_Verdict.UNKNOWN, reason_code=TIMED_OUT_AT_BROKER,
+        verdict=Verdict.UNKNOWN, reason_code=TIMED_OUT_AT_BROKER,
         text=_text(r"check .{0,20}order ?book"),
     ),
     _Rule(
-        verdict=_Verdict.REJECTED, reason_code="INVALID_INPUT",
+        verdict=Verdict.REJECTED, reason_code=INVALID_INPUT,
         types=_types("InputException"), statuses=_CLIENT_ERRORS,
     ),
     _Rule(
-        verdict=_Verdict.REJECTED, reason_code="USER_NOT_ALLOWED",
+        verdict=Verdict.REJECTED, reason_code="USER_NOT_ALLOWED",
         types=_types("UserException"), statuses=_CLIENT_ERRORS,
     ),
     _Rule(
-        verdict=_Verdict.REJECTED, reason_code="NOT_PERMITTED",
+        verdict=Verdict.REJECTED, reason_code="NOT_PERMITTED",
         types=_types("PermissionException"), statuses=_CLIENT_ERRORS,
     ),
     # What failed behind the API is not known to have failed, even under a status that sounds like a no.
     _Rule(
-        verdict=_Verdict.UNKNOWN, reason_code="NETWORK_AT_BROKER",
+        verdict=Verdict.UNKNOWN, reason_code="NETWORK_AT_BROKER",
         types=_types("NetworkException"),
     ),
-    _Rule(verdict=_Verdict.UNKNOWN, reason_code="BAD_DATA_AT_BROKER", types=_types("DataException")),
+    _Rule(verdict=Verdict.UNKNOWN, reason_code="BAD_DATA_AT_BROKER", types=_types("DataException")),
     # Unverified by anybody, but of a 400 the broker's staff say that nothing need be looked up.
     _Rule(
-        verdict=_Verdict.REJECTED, reason_code=REJECTED,
+        verdict=Verdict.REJECTED, reason_code=REJECTED,
         types=_types("OrderException"), statuses=_REFUSALS,
     ),
     # GeneralException, and types that are new to us.
-    _Rule(verdict=_Verdict.REJECTED, reason_code=REJECTED, statuses=_REFUSALS),
+    _Rule(verdict=Verdict.REJECTED, reason_code=REJECTED, statuses=_REFUSALS),
 )  # fmt: skip
 
 # What a refusal is called, by its text, where its type does not say. The first match counts.
@@ -168,7 +141,7 @@ _TEXT_CODES = (
     (_text(r"circuit|price band|price range|daily price"), "PRICE_BAND"),
     (_text(r"\blot(?: ?size)?\b"), "LOT_SIZE"),
 )  # fmt: skip
-_GENERAL_CODES = (REJECTED, "INVALID_INPUT")
+_GENERAL_CODES = (REJECTED, INVALID_INPUT)
 
 
 def text_code(text: str, default: str) -> str:
@@ -179,23 +152,19 @@ def text_code(text: str, default: str) -> str:
 def judge(operation: Operation, ending: Ending) -> BrokerError:
     """Give the verdict on a call that did not plainly succeed."""
     verdict, reason_code, message, ended = _verdict(ending)
-    if verdict is _Verdict.REJECTED and operation is not Operation.READ:
-        return BrokerRejected(reason_code, message)
-    if verdict is _Verdict.UNAVAILABLE or operation in (Operation.READ, Operation.LOOK_UP):
-        return BrokerUnavailable(reason_code, message)
-    return BrokerOutcomeUnknown(reason_code, message, call_ended=ended)
+    return error_of(operation, verdict, reason_code, message, call_ended=ended)
 
 
-def _verdict(ending: Ending) -> tuple[_Verdict, str, str, bool]:
+def _verdict(ending: Ending) -> tuple[Verdict, str, str, bool]:
     if isinstance(ending, NotSent):
-        return _Verdict.UNAVAILABLE, ending.reason_code, ending.message, True
+        return Verdict.UNAVAILABLE, ending.reason_code, ending.message, True
     if isinstance(ending, Unanswered):
-        return _Verdict.UNKNOWN, ending.reason_code, "", ending.ended
+        return Verdict.UNKNOWN, ending.reason_code, "", ending.ended
     if not ending.enveloped:
-        return _Verdict.UNKNOWN, UNREADABLE_ANSWER, f"HTTP {ending.status} in another shape", True
+        return Verdict.UNKNOWN, UNREADABLE_ANSWER, f"HTTP {ending.status} in another shape", True
     rule = next((rule for rule in _RULES if rule.matches(ending)), None)
     if rule is None:
-        return _Verdict.UNKNOWN, f"HTTP_{ending.status}", ending.message, True
+        return Verdict.UNKNOWN, f"HTTP_{ending.status}", ending.message, True
     code = rule.reason_code
     if code in _GENERAL_CODES:
         code = text_code(ending.message, code)

@@ -14,7 +14,11 @@ from pulse_domain.orders.ids import BrokerOrderId
 
 
 class BadPostback(Exception):
-    """The body is no postback, or its checksum is not made with our secret."""
+    """The body is no postback."""
+
+
+class WrongChecksum(Exception):
+    """The checksum is not made with our secret."""
 
 
 class _Body(Struct):
@@ -29,7 +33,7 @@ def read_postback(body: bytes, api_secret: str) -> BrokerOrderId:
     """The order that the broker wants us to look at.
 
     Raises:
-        BadPostback: see there.
+        BadPostback, WrongChecksum: see there; it may be from anybody.
     """
     try:
         posted = msgspec.json.decode(body, type=_Body)
@@ -38,5 +42,5 @@ def read_postback(body: bytes, api_secret: str) -> BrokerOrderId:
     signed = f"{posted.order_id}{posted.order_timestamp}{api_secret}".encode("utf-8", "surrogatepass")
     expected = hashlib.sha256(signed).hexdigest()
     if not hmac.compare_digest(expected.encode(), posted.checksum.encode("utf-8", "surrogatepass")):
-        raise BadPostback("the checksum is wrong")
+        raise WrongChecksum("the checksum is wrong")
     return BrokerOrderId(posted.order_id)

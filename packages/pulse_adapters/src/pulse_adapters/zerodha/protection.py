@@ -5,15 +5,14 @@ or a percentage), or we send a LIMIT at a price of our own (and for a stop-marke
 that the price is known to us beforehand.
 """
 
-import re
 from datetime import date
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from enum import StrEnum
 
 from msgspec import Struct
 
-from pulse_domain.instruments import Exchange, Instrument
-from pulse_domain.orders.model import Side
+from pulse_adapters.real_broker.protection import is_option
+from pulse_domain.instruments import Instrument
 
 
 class Protection(Struct, frozen=True, kw_only=True):
@@ -78,9 +77,7 @@ _TABLES = (
 
 
 def kind_of(instrument: Instrument) -> Kind:
-    if instrument.exchange.is_cash or not re.search(r"\d(?:CE|PE)$", instrument.symbol):
-        return Kind.PLAIN
-    return Kind.OPTION
+    return Kind.OPTION if is_option(instrument) else Kind.PLAIN
 
 
 def band_percent(kind: Kind, price: Decimal, on: date) -> Decimal | None:
@@ -89,19 +86,3 @@ def band_percent(kind: Kind, price: Decimal, on: date) -> Decimal | None:
         if table.since <= on:
             return next(band.percent for band in table.by_kind[kind] if band.holds(price))
     return None
-
-
-def protected_limit(side: Side, price: Decimal, percent: Decimal, tick_size: Decimal) -> Decimal:
-    """The worst price to accept, on the tick grid, rounded away from `price` so that there is always room.
-
-    A sale is never offered below one tick.
-    """
-    direction, rounding = (1, ROUND_CEILING) if side is Side.BUY else (-1, ROUND_FLOOR)
-    exact = price * (1 + direction * percent / 100)
-    ticks = (exact / tick_size).to_integral_value(rounding)
-    return max(ticks * tick_size, tick_size)
-
-
-def is_lot_counted(exchange: Exchange) -> bool:
-    """Whether the broker's quantity counts lots there, and not units."""
-    return exchange in (Exchange.MCX, Exchange.CDS)

@@ -82,6 +82,16 @@ class CancelRequested(_Event, frozen=True, kw_only=True, tag="cancel_requested")
     requested_by: str
 
 
+class OrderPaused(_Event, frozen=True, kw_only=True, tag="order_paused"):
+    """Nothing of the order is sent until it is resumed; what its window leaves behind lapses."""
+
+    paused_by: str
+
+
+class OrderResumed(_Event, frozen=True, kw_only=True, tag="order_resumed"):
+    resumed_by: str
+
+
 # --- its executions ----------------------------------------------------------------------------
 
 
@@ -119,6 +129,13 @@ class ExecutionReleased(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.RELE
     not_before: datetime
 
 
+class ExecutionRescheduled(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.RESCHEDULED.value):
+    """Late, and given another instant; it holds for an execution that is still due at `was_due_at`."""
+
+    was_due_at: datetime
+    due_at: datetime
+
+
 class ExecutionUnanswered(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.UNANSWERED.value):
     """No answer. `call_ended_at` is known where the call's socket is closed: it sends no more."""
 
@@ -150,6 +167,22 @@ class ExecutionFailed(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.FAILED
 class ExecutionUnresolved(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.UNRESOLVED.value):
     attempt: int
     reason: str
+
+
+class ExecutionResolvedFound(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.RESOLVED_FOUND.value):
+    """A person found the order at the broker: what the broker says of this id is said of the execution."""
+
+    broker_order_id: BrokerOrderId
+    resolved_by: str
+    note: str = ""
+
+
+class ExecutionResolvedAbsent(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.RESOLVED_ABSENT.value):
+    """A person made sure that the broker has no such order: closed, and never sent again."""
+
+    attempt: int
+    resolved_by: str
+    note: str = ""
 
 
 class ExecutionCancelRequested(ExecutionEvent, frozen=True, kw_only=True, tag=Kind.CANCEL_REQUESTED.value):
@@ -217,12 +250,15 @@ class ExecutionReplaceRefused(ExecutionEvent, frozen=True, kw_only=True, tag=Kin
 AnyExecutionEvent = (
     ExecutionClaimed
     | ExecutionReleased
+    | ExecutionRescheduled
     | ExecutionUnanswered
     | ExecutionAbsenceSeen
     | ExecutionWithdrawn
     | ExecutionLapsed
     | ExecutionFailed
     | ExecutionUnresolved
+    | ExecutionResolvedFound
+    | ExecutionResolvedAbsent
     | ExecutionCancelRequested
     | ExecutionReplaceRequested
     | ExecutionAccepted
@@ -239,7 +275,15 @@ AnyExecutionEvent = (
     | ExecutionReplaceRefused
 )
 AnyOrderEvent = (
-    OrderAccepted | SplitClaimed | SplitLeaseExpired | SplitSaved | SplitFailed | OrderSkipped | CancelRequested
+    OrderAccepted
+    | SplitClaimed
+    | SplitLeaseExpired
+    | SplitSaved
+    | SplitFailed
+    | OrderSkipped
+    | CancelRequested
+    | OrderPaused
+    | OrderResumed
 )
 Event = AnyOrderEvent | AnyExecutionEvent
 
@@ -261,4 +305,5 @@ TERMINAL_KINDS: dict[type, TerminalReason] = {
     ExecutionLapsed: TerminalReason.LAPSED,
     ExecutionFailed: TerminalReason.FAILED,
     ExecutionUnresolved: TerminalReason.UNRESOLVED,
+    ExecutionResolvedAbsent: TerminalReason.FAILED,
 }

@@ -30,6 +30,7 @@ _IST = timedelta(hours=5, minutes=30)
 LATE_FILL = "LATE_FILL"  # a fill after a definite end
 OVERFILLED = "OVERFILLED"  # more filled than ordered
 UNPLANNED = "UNPLANNED"  # the broker had it although we had not sent it, as far as we knew
+FOUND_BY_HAND = "FOUND_BY_HAND"  # a person gave the broker order id
 SECOND_ORDER = "SECOND_ORDER"  # a second broker order id for the same tag
 
 
@@ -197,6 +198,14 @@ def _released(e: Execution, event: ev.ExecutionReleased) -> Execution:
     )  # fmt: skip
 
 
+def _rescheduled(e: Execution, event: ev.ExecutionRescheduled) -> Execution:
+    if e.due_at == event.due_at:
+        return e
+    if e.due_at != event.was_due_at:
+        raise IllegalTransition("Execution", f"due at {e.due_at}", ExecutionEventKind.RESCHEDULED)
+    return replace(e, due_at=event.due_at)
+
+
 def _unanswered(e: Execution, event: ev.ExecutionUnanswered) -> Execution:
     if e.unanswered and (event.call_ended_at is None or e.call_ended_at is not None):
         return e
@@ -320,6 +329,30 @@ def _terminal(e: Execution, event: Any) -> Execution:
     )
 
 
+def _resolved_found(e: Execution, event: ev.ExecutionResolvedFound) -> Execution:
+    _check_sent(e, ExecutionEventKind.RESOLVED_FOUND)
+    flags = e.flags if FOUND_BY_HAND in e.flags else (*e.flags, FOUND_BY_HAND)
+    reason = _word_of(event.resolved_by, "found", event.note)
+    return replace(_named(e, event.broker_order_id), terminal=_revived(e), flags=flags, reason=reason)
+
+
+def _resolved_absent(e: Execution, event: ev.ExecutionResolvedAbsent) -> Execution:
+    _check_sent(e, ExecutionEventKind.RESOLVED_ABSENT)
+    closed = _terminal(e, event)
+    if closed is e:
+        return e
+    return replace(closed, reason=_word_of(event.resolved_by, "absent", event.note))
+
+
+def _check_sent(e: Execution, kind: ExecutionEventKind) -> None:
+    if e.terminal in (TerminalReason.WITHDRAWN, TerminalReason.LAPSED):
+        raise IllegalTransition("Execution", e.status, kind)
+
+
+def _word_of(person: str, word: str, note: str) -> str:
+    return f"{word}, says {person}" + (f": {note}" if note else "")
+
+
 def _revived(e: Execution) -> TerminalReason | None:
     return None if e.phase is Phase.GIVEN_UP else e.terminal
 
@@ -357,12 +390,15 @@ _KINDS: dict[type, ExecutionEventKind] = {
 _APPLY: dict[type, Callable[[Execution, Any], Execution]] = {
     ev.ExecutionClaimed: _claimed,
     ev.ExecutionReleased: _released,
+    ev.ExecutionRescheduled: _rescheduled,
     ev.ExecutionUnanswered: _unanswered,
     ev.ExecutionAbsenceSeen: _absence_seen,
     ev.ExecutionWithdrawn: _terminal,
     ev.ExecutionLapsed: _terminal,
     ev.ExecutionFailed: _terminal,
     ev.ExecutionUnresolved: _terminal,
+    ev.ExecutionResolvedFound: _resolved_found,
+    ev.ExecutionResolvedAbsent: _resolved_absent,
     ev.ExecutionCancelRequested: _cancel_requested,
     ev.ExecutionReplaceRequested: _replace_requested,
     ev.ExecutionAccepted: _accepted,

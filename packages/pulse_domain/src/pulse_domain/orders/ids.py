@@ -2,6 +2,7 @@
 slices and executions derive from it, so that planning again after a crash names the same things."""
 
 import hashlib
+import re
 from base64 import b32encode
 from collections.abc import Iterable
 from typing import NewType
@@ -28,6 +29,23 @@ def order_id_from_int(number: int) -> OrderId:
 def is_order_id(text: str) -> bool:
     """Tell whether the text has the shape of an order id; not whether the order exists."""
     return len(text) == 30 and text.startswith("ord_") and text[4] < "8" and not set(text[4:]) - set(_CROCKFORD)
+
+
+_PART = re.compile(r"exe_(\w{26})_([1-9]\d{0,2})_(\d{1,4})|slc_(\w{26})_([1-9]\d{0,2})", re.ASCII)
+
+
+def place_of(text: str) -> tuple[OrderId, int | None, int | None] | None:
+    """What the id of an order, a slice or an execution names: order, `seq` and `chunk`; None if nothing."""
+    if is_order_id(text):
+        return OrderId(text), None, None
+    match = _PART.fullmatch(text)
+    if match is None:
+        return None
+    order, seq, chunk, slice_order, slice_seq = match.groups()
+    order_id = f"ord_{order or slice_order}"
+    if not is_order_id(order_id):
+        return None
+    return OrderId(order_id), int(seq or slice_seq), None if chunk is None else int(chunk)
 
 
 def slice_id(order_id: str, seq: int) -> str:

@@ -71,6 +71,10 @@ def apply_to_order(order: Order, event: ev.Event, at: datetime) -> Order:
             return replace(order, queue_status=_queue(order, QueueEvent.FAILED), failure=event.reason)
         case ev.OrderSkipped():
             return replace(order, queue_status=_queue(order, QueueEvent.SKIPPED), skip_reason=event.reason)
+        case ev.OrderPaused():
+            return replace(order, paused_at=order.paused_at or at)
+        case ev.OrderResumed():
+            return replace(order, paused_at=None)
         case ev.CancelRequested():
             return replace(order, cancel_requested_at=order.cancel_requested_at or at)
         case _:

@@ -239,6 +239,7 @@ class Order(Struct, frozen=True, kw_only=True):
     failure: str | None = None
     split_attempt: int = 0
     cancel_requested_at: datetime | None = None
+    paused_at: datetime | None = None
 
 
 def check_start(request: OrderRequest, now: datetime) -> None:

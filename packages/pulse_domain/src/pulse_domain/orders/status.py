@@ -129,9 +129,13 @@ class ExecutionEventKind(StrEnum):
     UNANSWERED = "execution_unanswered"
     ABSENCE_SEEN = "execution_absence_seen"
     WITHDRAWN = "execution_withdrawn"
+    RESCHEDULED = "execution_rescheduled"
     LAPSED = "execution_lapsed"
     FAILED = "execution_failed"
     UNRESOLVED = "execution_unresolved"
+    # The word of a person who has looked at the broker, where nobody else can tell.
+    RESOLVED_FOUND = "execution_resolved_found"
+    RESOLVED_ABSENT = "execution_resolved_absent"
     # Wishes, each confirmed or refused by the broker.
     CANCEL_REQUESTED = "execution_cancel_requested"
     REPLACE_REQUESTED = "execution_replace_requested"
@@ -155,6 +159,7 @@ PHASE_TRANSITIONS: Mapping[Phase, Mapping[ExecutionEventKind, Phase]] = {
     _P.PLANNED: {
         _E.CLAIMED: _P.CLAIMED,
         _E.WITHDRAWN: _P.GIVEN_UP,  # cancelled before it was sent
+        _E.RESCHEDULED: _P.PLANNED,  # late, and not to go out together with all else that is late
         _E.LAPSED: _P.GIVEN_UP,  # its time has passed
         # The broker knows what we do not: a restored backup, or a release that was wrong.
         _E.ACCEPTED: _P.LIVE,
@@ -181,6 +186,8 @@ PHASE_TRANSITIONS: Mapping[Phase, Mapping[ExecutionEventKind, Phase]] = {
         _E.ABSENCE_SEEN: _P.UNKNOWN,
         _E.FAILED: _P.GIVEN_UP,
         _E.UNRESOLVED: _P.GIVEN_UP,
+        _E.RESOLVED_FOUND: _P.LIVE,
+        _E.RESOLVED_ABSENT: _P.GIVEN_UP,
         _E.CANCEL_REQUESTED: _P.UNKNOWN,  # waits for adoption
         _E.ACCEPTED: _P.LIVE,  # adopted by its tag
         _E.FILLED: _P.LIVE,
@@ -200,6 +207,7 @@ PHASE_TRANSITIONS: Mapping[Phase, Mapping[ExecutionEventKind, Phase]] = {
         _E.CANCEL_REFUSED: _P.LIVE,
         _E.REPLACED: _P.LIVE,
         _E.REPLACE_REFUSED: _P.LIVE,
+        _E.UNRESOLVED: _P.GIVEN_UP,  # the broker's day is over, and it never told the end
         _E.COMPLETED: _P.ENDED,
         _E.CANCELLED: _P.ENDED,
         _E.REJECTED: _P.ENDED,
@@ -227,7 +235,10 @@ PHASE_TRANSITIONS: Mapping[Phase, Mapping[ExecutionEventKind, Phase]] = {
         _E.CANCELLED: _P.ENDED,
         _E.REJECTED: _P.ENDED,
         _E.EXPIRED: _P.ENDED,
-        _E.FAILED: _P.GIVEN_UP,  # a person found it absent after all
+        _E.FAILED: _P.GIVEN_UP,  # absent after all
+        # Only where it was sent: what was withdrawn or has lapsed is no riddle.
+        _E.RESOLVED_FOUND: _P.LIVE,
+        _E.RESOLVED_ABSENT: _P.GIVEN_UP,
     },
 }
 

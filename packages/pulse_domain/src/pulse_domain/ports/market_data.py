@@ -26,5 +26,6 @@ class MarketData(Protocol):
 
         Raises:
             MarketDataUnavailable: there is no price for the instrument.
+            BrokerUnavailable: whoever has the prices gives no answer now, for any instrument.
         """
         ...

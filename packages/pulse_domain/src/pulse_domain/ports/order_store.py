@@ -14,7 +14,7 @@ Any method may raise `StorageUnavailable`: nothing is known of the step's effect
 claims may then be repeated as they are; a claim that was lost is found by its expired lease.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -91,15 +91,29 @@ class Booked(Struct, frozen=True):
     execution: Execution | None = None
 
 
+# How late a claim may come by itself. What is later has missed its instant in an outage, with others maybe:
+# it is given another instant first, so that not all of them go out together.
+LATE_S = 10.0
+
+
+# More than a person ever gives by hand.
+NAMED_MAX = 500
+
+
 class Selection(StrEnum):
     """Executions that some loop looks after, in the order of their due instants."""
 
     OVERDUE = "OVERDUE"  # planned, past their window and grace
+    LATE = "LATE"  # claimable but for being late: past their instant by more than LATE_S
     LEASE_EXPIRED = "LEASE_EXPIRED"  # claimed, and no answer within the lease
     UNKNOWN = "UNKNOWN"
     WORKING = "WORKING"  # live at the broker and not final
     TO_WITHDRAW = "TO_WITHDRAW"  # planned, and to be cancelled
-    # Of an order that is to be cancelled: live, or in doubt and not yet marked for whoever learns its fate.
+    PAST_WINDOW = "PAST_WINDOW"  # live, not to be cancelled, of a split order whose window has ended
+    # With a broker order id that a person gave: live, or of the last day.
+    FOUND_BY_HAND = "FOUND_BY_HAND"
+    IN_DOUBT = "IN_DOUBT"  # unknown or unresolved, or at the broker though never sent as far as we knew
+    # Live and to be cancelled; or of an order that is, in doubt, not yet marked for whoever learns its fate.
     TO_CANCEL = "TO_CANCEL"
 
 
@@ -109,11 +123,51 @@ class CancelResult(StrEnum):
     NOT_FOUND = "NOT_FOUND"
 
 
+class PauseResult(StrEnum):
+    CHANGED = "CHANGED"
+    ALREADY = "ALREADY"
+    NOT_FOUND = "NOT_FOUND"
+
+
 class TradingState(Struct, frozen=True, kw_only=True):
+    """needs_reconcile: only a confirmed reconcile ends the halt."""
+
     halted: bool
     changed_by: str | None = None
     reason: str | None = None
     changed_at: datetime | None = None
+    needs_reconcile: bool = False
+
+
+RESTORED = "RESTORED: the store is another one than before; compare with the broker: pulse reconcile"
+NOT_READ = "since the halt the broker's order book was not read completely: let the workers run, and look again"
+
+
+class Stranger(Struct, frozen=True, kw_only=True):
+    """An order at the broker that carries a tag of ours and belongs to no execution."""
+
+    broker_order_id: str
+    tag: str
+    instrument: str
+    side: str
+    quantity: int
+    filled_quantity: int
+    status: str
+    placed_at: datetime
+
+
+class BookFindings(Struct, frozen=True, kw_only=True):
+    """What the last look at the broker's order book came to.
+
+    complete: whether the read held all that it must.
+    known: strangers that a confirmed reconcile has passed; they are told, and halt nothing any more.
+    noted_at: by the store's clock, set by the store.
+    """
+
+    complete: bool
+    strangers: tuple[Stranger, ...] = ()
+    known: frozenset[str] = frozenset()
+    noted_at: datetime | None = None
 
 
 class OrderView(Struct, frozen=True, kw_only=True):
@@ -122,6 +176,13 @@ class OrderView(Struct, frozen=True, kw_only=True):
     order: Order
     summary: OrderSummary
     last_seq: int
+
+
+class ArchiveResult(Struct, frozen=True, kw_only=True):
+    """last: the last order that was looked at, to go on after; None: no older orders are left to look at."""
+
+    archived: int
+    last: OrderId | None
 
 
 class OrderStore(Protocol):
@@ -146,6 +207,13 @@ class OrderStore(Protocol):
 
     async def request_cancel(self, order_id: OrderId, requested_by: str) -> CancelResult:
         """Note the wish to cancel: from now on nothing of the order is split or claimed."""
+        ...
+
+    async def set_paused(self, order_id: OrderId, paused: bool, changed_by: str) -> PauseResult:
+        """Pause an order, or resume it: while it is paused, nothing of it is claimed.
+
+        It is not claimed for splitting either, until its window is over and its slices are to lapse.
+        """
         ...
 
     # --- splitting
@@ -175,6 +243,8 @@ class OrderStore(Protocol):
     async def claim_executions(self, limit: int, executor: str, lease_s: float) -> list[Claim]:
         """Claim executions that are due, inside their window, not cancelled, while trading is not halted.
 
+        Those that have been due for longer than LATE_S are left out.
+
         From here on each of them may be at the broker. At most once per attempt, whoever asks.
         """
         ...
@@ -186,13 +256,59 @@ class OrderStore(Protocol):
         """
         ...
 
+    async def dead_executors(self, executors: Iterable[str]) -> set[str]:
+        """Those of the named executors that are proven dead: they were here, and have gone.
+
+        Of one that was never seen, or was here under another life of the store, nothing is proven.
+        """
+        ...
+
     # --- halt
 
     async def halt(self, halted_by: str, reason: str) -> TradingState:
-        """Stop all claims and acceptances. Once it returns, no execution will be claimed any more."""
+        """Stop all claims and acceptances. Once it returns, no execution will be claimed any more.
+
+        A halt that needs a reconcile goes on needing one.
+        """
         ...
 
-    async def resume(self, resumed_by: str, reason: str) -> TradingState: ...
+    async def resume(self, resumed_by: str, reason: str) -> TradingState:
+        """Allow claims and acceptances again.
+
+        Raises:
+            ReconcileRequired: the halt needs a reconcile; nothing has changed.
+        """
+        ...
+
+    async def halt_for_reconcile(self, halted_by: str, reason: str) -> TradingState:
+        """Halt until a reconcile is confirmed; where one is needed already, nothing changes."""
+        ...
+
+    async def confirm_reconciled(self, confirmed_by: str, reason: str) -> TradingState:
+        """End a halt of any kind, on what the last findings tell; their strangers are known from now on.
+
+        Raises:
+            ReconcileRequired: a reconcile is needed, and since the halt the order book was not read
+                completely; nothing has changed.
+        """
+        ...
+
+    async def note_findings(self, findings: BookFindings) -> None:
+        """Keep what the last look at the order book came to; `known` and `noted_at` are the store's own."""
+        ...
+
+    async def findings(self) -> BookFindings | None:
+        """What the last look came to; None before the first."""
+        ...
+
+    async def notice_restore(self, noticed_by: str) -> bool:
+        """Tell whether the store is another one than at the last time somebody asked: restored or failed over.
+
+        The first to see it halts trading until a reconcile is confirmed, in the same step; before that nothing
+        is claimed in it. True for the first, and for each process that worked on the other store: what it
+        remembers of that is void.
+        """
+        ...
 
     async def trading_state(self) -> TradingState: ...
 
@@ -210,6 +326,10 @@ class OrderStore(Protocol):
         self, client_id: ClientId | None, *, limit: int, before: OrderId | None = None
     ) -> list[OrderView]:
         """Newest first; `before` continues a listing after its last order id."""
+        ...
+
+    async def open_orders(self, limit: int) -> list[OrderId]:
+        """Orders that are not done, and that nobody has asked to cancel; oldest first."""
         ...
 
     async def slices(self, order_id: OrderId) -> list[Slice]:
@@ -232,6 +352,10 @@ class OrderStore(Protocol):
         """The executions that carry the tags."""
         ...
 
+    async def find_by_broker_order_ids(self, broker_order_ids: Sequence[str]) -> list[Tracked]:
+        """The executions of the last day that have the ids: brokers count anew, some every day."""
+        ...
+
     async def broker_order_ids(self, since: datetime) -> set[str]:
         """All broker order ids learnt of executions that were due since an instant."""
         ...
@@ -244,6 +368,21 @@ class OrderStore(Protocol):
 
     async def forget_sightings(self, older_than_s: float) -> int:
         """Drop webhook sightings that no replay window can reach any more."""
+        ...
+
+    async def archive(
+        self, done_for_s: float, *, limit: int, after: OrderId | None = None
+    ) -> ArchiveResult:
+        """Move orders out of the way that have been done for so long, with all that belongs to them.
+
+        Looks at the next orders by id, `limit` of them. Passes over those that are not done, that have an
+        execution of which nobody knows the fate, or that are being changed. An archived order is unknown to all
+        other steps, and its key and body are free again.
+        """
+        ...
+
+    async def now(self) -> datetime:
+        """The present instant by the store's clock."""
         ...
 
     async def ping(self) -> None:

@@ -1,11 +1,14 @@
 """The order store in memory: the reference that the Postgres store is compared with."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 
-from pulse_domain.errors import DuplicateOrderUniqueKey, IllegalTransition, TradingHalted
+from msgspec.structs import replace
+
+from pulse_domain.errors import DuplicateOrderUniqueKey, IllegalTransition, ReconcileRequired, TradingHalted
 from pulse_domain.orders import events as ev
-from pulse_domain.orders.execution import Execution, apply, trading_day
+from pulse_domain.orders.execution import FOUND_BY_HAND, UNPLANNED, Execution, apply, trading_day
 from pulse_domain.orders.ids import ClientId, OrderId
 from pulse_domain.orders.journal import (
     ATTEMPTS_SPENT,
@@ -18,30 +21,50 @@ from pulse_domain.orders.journal import (
 )
 from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order, window
 from pulse_domain.orders.slices import Slice, check_stage
-from pulse_domain.orders.status import OrderQueueStatus, Phase
+from pulse_domain.orders.status import OrderQueueStatus, Phase, TerminalReason
 from pulse_domain.orders.summary import summarise_history
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.order_store import (
+    LATE_S,
+    NOT_READ,
+    RESTORED,
     Accepted,
+    ArchiveResult,
     Booked,
+    BookFindings,
     Booking,
     BookResult,
     BrokerCall,
     CancelResult,
     Claim,
     OrderView,
+    PauseResult,
     Selection,
     SplitResult,
     Tracked,
     TradingState,
 )
+from pulse_domain.testing.execution_index import ExecutionIndex
+
+# The phases that executions of a selection can be in; all of them where it is not named here.
+_PHASES_OF: dict[Selection, tuple[Phase, ...]] = {
+    Selection.OVERDUE: (Phase.PLANNED,),
+    Selection.LATE: (Phase.PLANNED,),
+    Selection.LEASE_EXPIRED: (Phase.CLAIMED,),
+    Selection.UNKNOWN: (Phase.UNKNOWN,),
+    Selection.WORKING: (Phase.LIVE,),
+    Selection.TO_WITHDRAW: (Phase.PLANNED,),
+    Selection.PAST_WINDOW: (Phase.LIVE,),
+    Selection.TO_CANCEL: (Phase.CLAIMED, Phase.UNKNOWN, Phase.LIVE),
+}
 
 
 class _Record:
     """An order with all that belongs to it."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, index: ExecutionIndex) -> None:
         self.order = order
+        self._index = index
         self.split_lease_until: datetime | None = None
         self.slices: dict[int, Slice] = {}
         self.journal: list[ev.JournalEntry] = []
@@ -52,14 +75,22 @@ class _Record:
             after = apply_to_slice(before, event)
             check_stage(before.stage, after.stage)
             self.slices[event.seq] = after
+            self._index.put(after.executions[event.chunk])
         else:
             self.order = apply_to_order(self.order, event, at)
         # Last: an event that was refused has not happened.
         self.journal.append(ev.JournalEntry(seq=len(self.journal) + 1, at=at, event=event))
 
-    def executions(self) -> Iterable[Execution]:
-        for seq in sorted(self.slices):
-            yield from self.slices[seq].executions
+    def plan(self, slices: Iterable[Slice]) -> None:
+        self.slices = {slice_.seq: slice_ for slice_ in slices}
+        for slice_ in self.slices.values():
+            for execution in slice_.executions:
+                self._index.put(execution)
+
+    def forget(self) -> None:
+        for slice_ in self.slices.values():
+            for execution in slice_.executions:
+                self._index.drop(execution)
 
     def view(self) -> OrderView:
         history = OrderHistory(order=self.order, slices=tuple(self.slices.values()))
@@ -72,11 +103,20 @@ class InMemoryOrderStore:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._records: dict[OrderId, _Record] = {}
+        self._index = ExecutionIndex()
+        self._cancelled: set[OrderId] = set()
         self._keys: dict[tuple[str, str], OrderId] = {}
         self._sightings: dict[tuple[str, str], tuple[OrderId, datetime]] = {}
         self._trading = TradingState(halted=False)
+        self._findings: BookFindings | None = None
+        self._looked_since_change = False
+        # Which store this is: another value is a restored backup.
+        self.identity = "memory"
+        self._noted_identity: str | None = None
         self.calls: list[BrokerCall] = []
         self._recorded: set[tuple[object, ...]] = set()
+        # Executors that came, and whether each is still here.
+        self._present: dict[str, bool] = {}
 
     # --- acceptance
 
@@ -104,7 +144,7 @@ class InMemoryOrderStore:
             starts_at=starts_at,
             ends_at=ends_at,
         )
-        record = self._records[new.order_id] = _Record(order)
+        record = self._records[new.order_id] = _Record(order, self._index)
         self._keys[new.client_id, new.order_unique_key] = new.order_id
         if new.body_digest is not None:
             self._sightings[new.client_id, new.body_digest] = (new.order_id, now)
@@ -140,9 +180,20 @@ class InMemoryOrderStore:
             return CancelResult.ALREADY
         now = self._clock.now()
         record.note(ev.CancelRequested(requested_by=requested_by), now)
+        self._cancelled.add(order_id)
         if record.order.queue_status is OrderQueueStatus.PENDING:
             record.note(ev.OrderSkipped(reason=CANCELLED_BEFORE_SPLIT), now)
         return CancelResult.REQUESTED
+
+    async def set_paused(self, order_id: OrderId, paused: bool, changed_by: str) -> PauseResult:
+        record = self._records.get(order_id)
+        if record is None:
+            return PauseResult.NOT_FOUND
+        if (record.order.paused_at is not None) is paused:
+            return PauseResult.ALREADY
+        event = ev.OrderPaused(paused_by=changed_by) if paused else ev.OrderResumed(resumed_by=changed_by)
+        record.note(event, self._clock.now())
+        return PauseResult.CHANGED
 
     # --- splitting
 
@@ -152,6 +203,7 @@ class InMemoryOrderStore:
             record
             for _, record in sorted(self._records.items())
             if record.order.queue_status is OrderQueueStatus.PENDING
+            and (record.order.paused_at is None or record.order.ends_at <= now)
         ][:limit]
         for record in taken:
             attempt = record.order.split_attempt + 1
@@ -174,7 +226,7 @@ class InMemoryOrderStore:
             record.note(ev.OrderSkipped(reason=CANCELLED_BEFORE_SPLIT), now)
             return SplitResult.SKIPPED
         record.note(plan, now)
-        record.slices = {s.seq: s for s in planned_slices(record.order, plan)}
+        record.plan(planned_slices(record.order, plan))
         return SplitResult.SAVED
 
     async def fail_split(self, order_id: OrderId, attempt: int, reason: str) -> bool:
@@ -202,33 +254,35 @@ class InMemoryOrderStore:
 
     # --- execution
 
-    def _claimable(self) -> list[tuple[Execution, _Record]]:
-        return sorted(
-            (
-                (execution, record)
-                for record in self._records.values()
-                if record.order.cancel_requested_at is None
-                for execution in record.executions()
-                if execution.phase is Phase.PLANNED
+    def _claimable(self) -> Iterator[Execution]:
+        """What can be claimed now or later, by the instants; none may be changed meanwhile."""
+        now = self._clock.now()
+        for execution in self._index.planned():
+            order = self._records[execution.order_id].order
+            if (
+                execution.expires_at > now
                 and not execution.cancel_requested
-                and execution.expires_at > self._clock.now()
-            ),
-            key=lambda pair: (pair[0].due_at, pair[0].order_id, pair[0].seq, pair[0].chunk),
-        )
+                and order.cancel_requested_at is None
+                and order.paused_at is None
+            ):
+                yield execution
 
     async def next_due(self) -> float | None:
         if self._trading.halted:
             return None
-        claimable = self._claimable()
-        return (claimable[0][0].due_at - self._clock.now()).total_seconds() if claimable else None
+        first = next(self._claimable(), None)
+        return None if first is None else (first.due_at - self._clock.now()).total_seconds()
 
     async def claim_executions(self, limit: int, executor: str, lease_s: float) -> list[Claim]:
         now = self._clock.now()
-        if self._trading.halted:
+        if self._trading.halted or self._noted_identity not in (None, self.identity):
             return []
-        due = [pair for pair in self._claimable() if pair[0].due_at <= now][:limit]
+        since = now - timedelta(seconds=LATE_S)
+        until_now = takewhile(lambda e: e.due_at <= now, self._claimable())
+        due = list(islice((e for e in until_now if e.due_at > since), limit))
         claims = []
-        for execution, record in due:
+        for execution in due:
+            record = self._records[execution.order_id]
             record.note(
                 ev.ExecutionClaimed(
                     seq=execution.seq,
@@ -278,23 +332,71 @@ class InMemoryOrderStore:
             (known.broker_order_id, known.trade_id) == key
             and trading_day(known.at) == trading_day(fill.at)
             and other.execution_id != ours.execution_id
-            for stored in self._records.values()
-            if stored.order.request.instrument.exchange is exchange
-            for other in stored.executions()
+            and self._records[other.order_id].order.request.instrument.exchange is exchange
+            for other in self._index.trading_under(fill.broker_order_id)
             for known in other.fills
         )
+
+    async def dead_executors(self, executors: Iterable[str]) -> set[str]:
+        return {executor for executor in executors if self._present.get(executor) is False}
+
+    def set_present(self, executor: str, present: bool) -> None:
+        self._present[executor] = present
+
+    def forget_executors(self) -> None:
+        """Begin another life of the store: who was here before is neither present nor proven dead."""
+        self._present.clear()
 
     # --- halt
 
     async def halt(self, halted_by: str, reason: str) -> TradingState:
-        return self._set_trading(True, halted_by, reason)
+        return self._set_trading(True, halted_by, reason, needs_reconcile=self._trading.needs_reconcile)
 
     async def resume(self, resumed_by: str, reason: str) -> TradingState:
+        if self._trading.needs_reconcile:
+            raise ReconcileRequired()
         return self._set_trading(False, resumed_by, reason)
 
-    def _set_trading(self, halted: bool, by: str, reason: str) -> TradingState:
-        self._trading = TradingState(halted=halted, changed_by=by, reason=reason, changed_at=self._clock.now())
+    async def halt_for_reconcile(self, halted_by: str, reason: str) -> TradingState:
+        if self._trading.needs_reconcile:
+            return self._trading
+        return self._set_trading(True, halted_by, reason, needs_reconcile=True)
+
+    async def confirm_reconciled(self, confirmed_by: str, reason: str) -> TradingState:
+        found = self._findings if self._looked_since_change else None
+        if found is not None and found.complete:
+            self._findings = replace(found, known=frozenset(row.broker_order_id for row in found.strangers))
+        elif self._trading.needs_reconcile:
+            raise ReconcileRequired(NOT_READ)
+        return self._set_trading(False, confirmed_by, reason)
+
+    def _set_trading(
+        self, halted: bool, by: str, reason: str, *, needs_reconcile: bool = False
+    ) -> TradingState:
+        self._looked_since_change = False
+        self._trading = TradingState(
+            halted=halted,
+            changed_by=by,
+            reason=reason,
+            changed_at=self._clock.now(),
+            needs_reconcile=needs_reconcile,
+        )
         return self._trading
+
+    async def note_findings(self, findings: BookFindings) -> None:
+        known = self._findings.known if self._findings else frozenset[str]()
+        self._findings = replace(findings, known=known, noted_at=self._clock.now())
+        self._looked_since_change = True
+
+    async def findings(self) -> BookFindings | None:
+        return self._findings
+
+    async def notice_restore(self, noticed_by: str) -> bool:
+        noted, self._noted_identity = self._noted_identity, self.identity
+        if noted in (None, self.identity):
+            return False
+        self._set_trading(True, noticed_by, RESTORED, needs_reconcile=True)
+        return True
 
     async def trading_state(self) -> TradingState:
         return self._trading
@@ -304,7 +406,8 @@ class InMemoryOrderStore:
         return [
             tracked.execution
             for tracked in self._tracked(
-                lambda order, e: e.phase is Phase.CLAIMED and e.lease_until is not None and e.lease_until > now
+                self._index.in_phases((Phase.CLAIMED,)),
+                lambda order, e: e.lease_until is not None and e.lease_until > now,
             )
         ]
 
@@ -326,6 +429,14 @@ class InMemoryOrderStore:
         )
         return [record.view() for record, _ in zip(matching, range(limit), strict=False)]
 
+    async def open_orders(self, limit: int) -> list[OrderId]:
+        matching = (
+            order_id
+            for order_id, record in sorted(self._records.items())
+            if record.order.cancel_requested_at is None and not record.view().summary.done
+        )
+        return [order_id for order_id, _ in zip(matching, range(limit), strict=False)]
+
     async def slices(self, order_id: OrderId) -> list[Slice]:
         record = self._records.get(order_id)
         return [record.slices[seq] for seq in sorted(record.slices)] if record else []
@@ -337,13 +448,14 @@ class InMemoryOrderStore:
     async def journal_heads(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
         return {oid: len(self._records[oid].journal) for oid in order_ids if oid in self._records}
 
-    def _tracked(self, wanted: Callable[[Order, Execution], bool]) -> list[Tracked]:
-        found = [
-            Tracked(order=record.order, execution=execution)
-            for record in self._records.values()
-            for execution in record.executions()
-            if wanted(record.order, execution)
-        ]
+    def _tracked(
+        self, executions: Iterable[Execution], wanted: Callable[[Order, Execution], bool]
+    ) -> list[Tracked]:
+        found = []
+        for execution in executions:
+            order = self._records[execution.order_id].order
+            if wanted(order, execution):
+                found.append(Tracked(order=order, execution=execution))
         return sorted(
             found, key=lambda t: (t.execution.due_at, t.order.order_id, t.execution.seq, t.execution.chunk)
         )
@@ -352,6 +464,22 @@ class InMemoryOrderStore:
         now = self._clock.now()
         wanted: dict[Selection, Callable[[Order, Execution], bool]] = {
             Selection.OVERDUE: lambda order, e: e.phase is Phase.PLANNED and e.expires_at <= now,
+            Selection.LATE: lambda order, e: (
+                e.phase is Phase.PLANNED
+                and e.due_at <= now - timedelta(seconds=LATE_S)
+                and e.expires_at > now
+                and order.cancel_requested_at is None
+                and order.paused_at is None
+                and not e.cancel_requested
+            ),
+            Selection.FOUND_BY_HAND: lambda order, e: (
+                FOUND_BY_HAND in e.flags and (e.phase is Phase.LIVE or e.due_at > now - timedelta(days=1))
+            ),
+            Selection.IN_DOUBT: lambda order, e: (
+                e.phase is Phase.UNKNOWN
+                or e.terminal is TerminalReason.UNRESOLVED
+                or (UNPLANNED in e.flags and e.due_at > now - timedelta(days=1))
+            ),
             Selection.LEASE_EXPIRED: lambda order, e: (
                 e.phase is Phase.CLAIMED and e.lease_until is not None and e.lease_until <= now
             ),
@@ -360,27 +488,40 @@ class InMemoryOrderStore:
             Selection.TO_WITHDRAW: lambda order, e: (
                 e.phase is Phase.PLANNED and (order.cancel_requested_at is not None or e.cancel_requested)
             ),
-            Selection.TO_CANCEL: lambda order, e: (
-                order.cancel_requested_at is not None
+            Selection.PAST_WINDOW: lambda order, e: (
+                e.phase is Phase.LIVE
                 and not e.is_final
+                and not e.cancel_requested
+                and order.request.split_config is not None
+                and order.ends_at <= now
+            ),
+            Selection.TO_CANCEL: lambda order, e: (
+                not e.is_final
                 and (
-                    e.phase is Phase.LIVE
-                    or (e.phase in (Phase.CLAIMED, Phase.UNKNOWN) and not e.cancel_requested)
+                    (e.phase is Phase.LIVE and (order.cancel_requested_at is not None or e.cancel_requested))
+                    or (
+                        e.phase in (Phase.CLAIMED, Phase.UNKNOWN)
+                        and order.cancel_requested_at is not None
+                        and not e.cancel_requested
+                    )
                 )
             ),
         }
-        return self._tracked(wanted[selection])[:limit]
+        executions: Iterable[Execution] = self._index.in_phases(_PHASES_OF.get(selection, Phase))
+        if selection in (Selection.TO_WITHDRAW, Selection.TO_CANCEL):
+            # Polled often, and of these there are few.
+            executions = [e for e in executions if e.cancel_requested or e.order_id in self._cancelled]
+        return self._tracked(executions, wanted[selection])[:limit]
 
     async def find_by_tags(self, tags: Sequence[str]) -> list[Tracked]:
-        wanted = set(tags)
-        return self._tracked(lambda order, e: e.tag in wanted)
+        return self._tracked(self._index.tagged(tags), lambda order, e: True)
+
+    async def find_by_broker_order_ids(self, broker_order_ids: Sequence[str]) -> list[Tracked]:
+        since = self._clock.now() - timedelta(days=1)
+        return self._tracked(self._index.named(broker_order_ids, since), lambda order, e: True)
 
     async def broker_order_ids(self, since: datetime) -> set[str]:
-        return {
-            t.execution.broker_order_id
-            for t in self._tracked(lambda order, e: e.due_at >= since)
-            if t.execution.broker_order_id is not None
-        }
+        return self._index.named_since(since)
 
     async def broker_calls(self, since: datetime) -> int:
         return sum(call.began_at >= since for call in self.calls)
@@ -394,5 +535,52 @@ class InMemoryOrderStore:
             del self._sightings[key]
         return len(old)
 
+    async def archive(
+        self, done_for_s: float, *, limit: int, after: OrderId | None = None
+    ) -> ArchiveResult:
+        horizon = self._clock.now() - timedelta(seconds=done_for_s)
+        page = [
+            order_id
+            for order_id, record in sorted(self._records.items())
+            if record.order.created_at < horizon and (after is None or order_id > after)
+        ][:limit]
+        old = [order_id for order_id in page if self._is_over(self._records[order_id], horizon)]
+        for order_id in old:
+            record = self._records.pop(order_id)
+            record.forget()
+            order = record.order
+            self._keys.pop((order.client_id, order.order_unique_key), None)
+            self._sightings = {key: seen for key, seen in self._sightings.items() if seen[0] != order_id}
+        return ArchiveResult(archived=len(old), last=page[-1] if page else None)
+
+    def _is_over(self, record: _Record, horizon: datetime) -> bool:
+        return (
+            record.journal[-1].at < horizon
+            and record.view().summary.done
+            and all(
+                execution.terminal is not TerminalReason.UNRESOLVED
+                for slice_ in record.slices.values()
+                for execution in slice_.executions
+            )
+        )
+
+    async def now(self) -> datetime:
+        return self._clock.now()
+
     async def ping(self) -> None:
         pass
+
+
+class InMemoryPresence:
+    """An executor's presence at a store in memory: held like a session lock, gone with its process."""
+
+    def __init__(self, store: InMemoryOrderStore, executor: str) -> None:
+        self._store = store
+        self._executor = executor
+
+    async def hold(self) -> bool:
+        self._store.set_present(self._executor, True)
+        return True
+
+    async def release(self) -> None:
+        self._store.set_present(self._executor, False)

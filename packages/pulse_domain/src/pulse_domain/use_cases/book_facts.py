@@ -1,7 +1,8 @@
 """Take in what the broker says of its orders, pushed or read: both end here.
 
-A fact is true whoever learns it and however often. Rows are matched by tag; a row with our prefix that
-matches nothing is a stranger, and is reported.
+A fact is true whoever learns it and however often. Rows are matched by tag, else by the broker order id: pushes of
+some brokers carry no tag, nor does an order that a person found. A row with our prefix that matches nothing is a
+stranger, and is reported.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,16 +21,19 @@ from pulse_domain.ports.order_store import Booked, Booking, BookResult, OrderSto
 
 class FactsReport(Struct, frozen=True, kw_only=True):
     """flagged: executions whose facts contradict what we thought, with their flags.
-    unexplained: broker order ids whose total is booked provisionally, as their trades do not add up to it."""
+    unexplained: broker order ids whose total is booked provisionally, as their trades do not add up to it.
+    nameless: a row carries no tag, and its broker order id is not known, or not yet."""
 
     applied: int = 0
+    nameless: bool = False
     unexplained: frozenset[str] = frozenset()
     strangers: tuple[BrokerOrder, ...] = ()
     flagged: tuple[Tracked, ...] = ()
 
 
 class BookFacts:
-    """on_to_cancel: told that an execution is live that was asked to be cancelled meanwhile."""
+    """on_to_cancel: told that an execution is live that was asked to be cancelled meanwhile.
+    on_booked: told of each fact that was stored and was new."""
 
     def __init__(
         self,
@@ -37,7 +41,9 @@ class BookFacts:
         broker: Broker,
         tag_prefix: str,
         on_to_cancel: Callable[[], object] = lambda: None,
+        on_booked: Callable[[Order, ev.AnyExecutionEvent], object] = lambda order, event: None,
     ) -> None:
+        self._on_booked = on_booked
         self._on_to_cancel = on_to_cancel
         self._store = store
         self._broker = broker
@@ -49,12 +55,26 @@ class BookFacts:
         Raises:
             StorageUnavailable: some rows may not be booked; booking them again is safe.
         """
+        rows = list(rows)
         ours = [(tag, row) for row in rows for tag in row.tags if self.is_ours(tag)]
+        found = await self._store.find_by_tags([tag for tag, _ in ours]) if ours else []
+        tags = {t.execution.tag for t in found}
+        unmatched = [row for row in rows if not tags.intersection(row.tags)]
+        nameless = False
+        if unmatched:
+            named = await self._store.find_by_broker_order_ids([row.broker_order_id for row in unmatched])
+            by_name = {t.execution.broker_order_id: t for t in named}
+            by_id = [(by_name[row.broker_order_id], row) for row in unmatched if row.broker_order_id in by_name]
+            answered = {row.broker_order_id for _, row in by_id}
+            ours = [(tag, row) for tag, row in ours if row.broker_order_id not in answered]
+            ours += [(t.execution.tag, row) for t, row in by_id]
+            found += [t for t, _ in by_id if t.execution.tag not in tags]
+            nameless = any(not row.tags and row.broker_order_id not in answered for row in unmatched)
         if not ours:
-            return FactsReport()
-        found = await self._store.find_by_tags([tag for tag, _ in ours])
+            return FactsReport(nameless=nameless)
         tracked = {t.execution.tag: t.execution for t in found}
         orders = {t.execution.tag: t.order for t in found}
+        of_id = {t.order.order_id: t.order for t in found}
         bookings: list[Booking] = []
         unexplained = set[str]()
         # With two orders under one tag, which should never be, the first one known is the execution's.
@@ -74,6 +94,9 @@ class BookFacts:
                 Booking(order_id=tracked[tag].order_id, event=event, answer=answer_of(row)) for event in facts
             ]
         booked = await self._store.book(bookings) if bookings else []
+        for booking, b in zip(bookings, booked, strict=True):
+            if b.result is BookResult.APPLIED:
+                self._on_booked(of_id[booking.order_id], booking.event)
         if any(
             isinstance(booking.event, ev.ExecutionAccepted)
             and b.result is BookResult.APPLIED
@@ -84,6 +107,7 @@ class BookFacts:
             self._on_to_cancel()
         return FactsReport(
             applied=sum(b.result is BookResult.APPLIED for b in booked),
+            nameless=nameless,
             unexplained=frozenset(unexplained),
             strangers=tuple(row for tag, row in ours if tag not in tracked),
             flagged=_flagged(booked, tracked, orders),

@@ -1,6 +1,7 @@
 """Recover from workers that have gone silent, and close what can no longer be sent."""
 
 from collections.abc import Callable
+from enum import StrEnum
 
 from msgspec import Struct
 
@@ -21,18 +22,36 @@ class MonitorReport(Struct, frozen=True, kw_only=True):
     cancelled: int = 0
 
 
+class OnWindowEnd(StrEnum):
+    """What becomes of the rest of a split order that is still at the broker when its window ends."""
+
+    LEAVE = "leave"
+    CANCEL = "cancel"
+
+
 class MonitorTimeouts:
     def __init__(
-        self, store: OrderStore, cancel: CancelExecutions, *, split_attempts_max: int = 3, batch_size: int = 500
+        self,
+        store: OrderStore,
+        cancel: CancelExecutions,
+        *,
+        split_attempts_max: int = 3,
+        batch_size: int = 500,
+        on_window_end: OnWindowEnd = OnWindowEnd.LEAVE,
     ) -> None:
         self._store = store
         self._cancel = cancel
         self._split_attempts_max = split_attempts_max
         self._batch_size = batch_size
+        self._on_window_end = on_window_end
 
     async def __call__(self) -> MonitorReport:
         """One pass over everything that time alone can change."""
         recovered = await self._store.recover_splits(self._split_attempts_max)
+        if self._on_window_end is OnWindowEnd.CANCEL:
+            await self._book_all(
+                Selection.PAST_WINDOW, lambda e: ev.ExecutionCancelRequested(seq=e.seq, chunk=e.chunk)
+            )
         cancelled = await self._cancel()
         lapsed = await self._book_all(Selection.OVERDUE, lambda e: ev.ExecutionLapsed(seq=e.seq, chunk=e.chunk))
         unanswered = await self._book_all(

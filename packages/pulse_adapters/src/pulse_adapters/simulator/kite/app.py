@@ -16,7 +16,7 @@ from pulse_adapters.simulator.faults import Call
 from pulse_adapters.simulator.kite.costs import Costs
 from pulse_adapters.simulator.kite.errors import KiteError, bad_input
 from pulse_adapters.simulator.kite.forms import ProductLabel, choice, text, whole
-from pulse_adapters.simulator.kite.limits import Bucket, Limits
+from pulse_adapters.simulator.kite.limits import Bucket, kite_limits
 from pulse_adapters.simulator.kite.market import MarketPages
 from pulse_adapters.simulator.kite.orders import OrderEntry
 from pulse_adapters.simulator.kite.portfolio import Portfolio
@@ -48,7 +48,7 @@ class KiteFace:
         self._rng = rng
         own = [body for stream, body in entries if stream == STREAM]
         self.sessions = Sessions(settings.app, desk.clock.now, desk.append, own)
-        self.limits = Limits(desk.clock.now, is_on=settings.has_limits)
+        self.limits = kite_limits(desk.clock.now, is_on=settings.has_limits)
         self._requests = Requests(desk, self.sessions, self.limits, rng)
         self._orders = OrderEntry(desk, self.limits, rng)
         self._portfolio = Portfolio(desk)
@@ -67,6 +67,9 @@ class KiteFace:
             tasks.create_task(self._desk.run())
             if self._postbacks is not None:
                 tasks.create_task(self._postbacks.run())
+
+    async def close(self) -> None:
+        await self.ticker.close()
 
     def app(self) -> web.Application:
         """The application, to be served at a host's root."""

@@ -20,9 +20,8 @@ from pulse_adapters.simulator.kite.wire import (
     OrderMargin,
     number,
 )
-from pulse_adapters.simulator.money import MARGINS
+from pulse_adapters.simulator.money import margin_needed
 from pulse_adapters.simulator.values import ZERO
-from pulse_domain.account import Margin
 from pulse_domain.charges import Segment, charges_on, segment_of
 from pulse_domain.instruments import Exchange, Instrument
 from pulse_domain.orders.model import PRICE_MAX, Product, Side
@@ -129,10 +128,7 @@ class Costs:
 
     def _margin(self, leg: _Leg) -> OrderMargin:
         value, segment = self._value(leg), leg.segment
-        product = leg.label.booked_as
-        margin = MARGINS.get((product, segment), Margin())
-        fraction = margin.long if leg.side is Side.BUY or margin.short is None else margin.short
-        needed = value if product is Product.CNC else value * fraction
+        needed = margin_needed(leg.label.booked_as, segment, leg.side, value)
         span = exposure = premium = var = ZERO
         match segment:
             case Segment.OPTIONS if leg.side is Side.BUY:

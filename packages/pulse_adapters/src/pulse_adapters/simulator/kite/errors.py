@@ -21,8 +21,8 @@ def bad_token() -> KiteError:
     return KiteError(403, "TokenException", "Incorrect `api_key` or `access_token`.")
 
 
-def too_many() -> KiteError:
-    return KiteError(429, "NetworkException", "Too many requests")
+def too_many(message: str = "Too many requests") -> KiteError:
+    return KiteError(429, "NetworkException", message)
 
 
 # Where the broker's own wording is not that of the venue, the texts follow what has been seen of it.

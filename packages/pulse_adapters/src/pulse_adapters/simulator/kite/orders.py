@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from pulse_adapters.simulator.catalog import Listing
 from pulse_adapters.simulator.desk import Desk
-from pulse_adapters.simulator.faults import LATE_S, FaultKind, Strike
+from pulse_adapters.simulator.faults import Strike
 from pulse_adapters.simulator.kite import protection
 from pulse_adapters.simulator.kite.errors import KiteError, bad_input, from_refusal
 from pulse_adapters.simulator.kite.forms import (
@@ -23,8 +23,9 @@ from pulse_adapters.simulator.kite.forms import (
     whole,
 )
 from pulse_adapters.simulator.kite.forms import protection as read_protection
-from pulse_adapters.simulator.kite.limits import Limits
 from pulse_adapters.simulator.kite.wire import Autosliced, ChildError, OrderId, RefusedChild
+from pulse_adapters.simulator.limits import Limits
+from pulse_adapters.simulator.protection import worst_price
 from pulse_adapters.simulator.values import Ask, Iceberg, Record, Refused, Status, Terms
 from pulse_domain.instruments import Exchange, Instrument
 from pulse_domain.orders.model import OrderType, Side
@@ -73,7 +74,7 @@ class OrderEntry:
         if order.autoslice:
             return await self._slice(order, variety, listing, priced, source, strike)
         self._limits.take_of_day(max(1, order.iceberg_legs if variety == "iceberg" else 1))
-        record = await self._send(_ask(order, variety, listing, priced, source), strike)
+        record = await self._desk.place_struck(_ask(order, variety, listing, priced, source), strike)
         return OrderId(record.order_id)
 
     async def modify(self, variety: str, order_id: str, form: Mapping[str, str], strike: Strike) -> OrderId:
@@ -131,13 +132,6 @@ class OrderEntry:
             raise bad_input("Missing or wrong `parent_order_id`.")
         return record
 
-    async def _send(self, ask: Ask, strike: Strike) -> Record:
-        hidden_s, stalled_s = (
-            0.0 if rule is None else self._desk.pace.scaled_s(self._desk.faults.seconds(rule, LATE_S))
-            for rule in (strike.besides_of(FaultKind.HIDE), strike.besides_of(FaultKind.STALL))
-        )
-        return await self._desk.place(ask, hidden_s=hidden_s, stalled_s=stalled_s, doom=strike.doom)
-
     async def _slice(
         self,
         order: OrderForm,
@@ -164,7 +158,7 @@ class OrderEntry:
         for size in sizes:
             ask = _ask(order, variety, listing, priced, source, quantity=size, system_tags=tags)
             try:
-                record = await self._send(ask, strike)
+                record = await self._desk.place_struck(ask, strike)
             except Refused as no:
                 error = from_refusal(no)
                 children.append(RefusedChild(ChildError(error.status, error.error_type, error.message)))
@@ -202,7 +196,7 @@ class OrderEntry:
         if not around:
             raise KiteError(500, "GeneralException", f"There is no price for {listing.instrument.symbol}.")
         percent = protection.band(percent, around, is_option=listing.kind in ("CE", "PE"))
-        worst = protection.protected(around, side, percent, listing.tick_size)
+        worst = worst_price(around, side, around * percent / 100, listing.tick_size)
         if order_type.has_trigger:
             return _Priced(OrderType.SL, worst, trigger, protection.tags(percent))
         return _Priced(OrderType.LIMIT, worst, None, protection.tags(percent))

@@ -1,8 +1,6 @@
-"""Market protection: a market order becomes a limit order at a price that is a bit worse."""
+"""How wide market protection is here, and what the order book shows of it."""
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-
-from pulse_domain.orders.model import Side
+from decimal import Decimal
 
 AUTOMATIC = Decimal(-1)
 PERCENT_MAX = Decimal(100)
@@ -20,13 +18,6 @@ def band(percent: Decimal, price: Decimal, *, is_option: bool) -> Decimal:
         return percent
     bands = _OPTION_BANDS if is_option else _BANDS
     return next(wide for below, wide in bands if price < below)
-
-
-def protected(price: Decimal, side: Side, percent: Decimal, tick: Decimal) -> Decimal:
-    """The worst price within the band, on the tick grid; never below one tick."""
-    factor = 1 + percent / 100 if side is Side.BUY else 1 - percent / 100
-    rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
-    return max(tick, (price * factor / tick).to_integral_value(rounding) * tick)
 
 
 def tags(percent: Decimal) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import msgspec
 import structlog
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, web
 from msgspec import Struct
 
 from pulse_adapters.simulator.desk import Desk
@@ -16,12 +16,12 @@ from pulse_adapters.simulator.kite.errors import KiteError
 from pulse_adapters.simulator.kite.packets import HEARTBEAT, Mode, frame, packet
 from pulse_adapters.simulator.kite.sessions import Sessions
 from pulse_adapters.simulator.kite.wire import Postback
+from pulse_adapters.simulator.sockets import Sockets, open_connection
 
 CONNECTIONS_MAX = 3
 TOKENS_MAX = 3000
 _LOOK_INTERVAL_S = 0.5
 _HEARTBEAT_S = 2.5
-_WAITING_MAX = 10_000
 _PACKETS_PER_FRAME = 500
 # The exchange's time in a full packet: it alone makes no news.
 _TIMESTAMP = slice(60, 64)
@@ -46,11 +46,11 @@ class Ticker:
     def __init__(self, desk: Desk, sessions: Sessions) -> None:
         self._desk = desk
         self._sessions = sessions
-        self._connections: set[_Connection] = set()
+        self._sockets = Sockets()
 
     @property
     def is_watched(self) -> bool:
-        return bool(self._connections)
+        return bool(self._sockets)
 
     def push(self, message: Postback) -> None:
         """Tell every socket of an order; a client too far behind loses it."""
@@ -58,8 +58,7 @@ class Ticker:
 
     def say(self, body: str) -> None:
         """Send a text frame to every socket."""
-        for connection in self._connections:
-            connection.push(body)
+        self._sockets.say(body)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Upgrade, and stream until one side closes."""
@@ -67,68 +66,35 @@ class Ticker:
             self._sessions.check(request.query.get("api_key", ""), request.query.get("access_token", ""))
         except KiteError:
             return web.Response(status=403, text="Forbidden")
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._sockets) >= CONNECTIONS_MAX:
             return web.Response(status=403, text="Forbidden: too many connections")
-        socket = web.WebSocketResponse(autoping=True, max_msg_size=1 << 20)
-        await socket.prepare(request)
-        connection = _Connection(self._desk, socket, request.transport)
-        self._connections.add(connection)
+        connection = await open_connection(request)
+        self._sockets.add(connection)
+        stream = _Stream(self._desk, connection.socket)
         try:
-            await connection.run()
+            await connection.run(stream.take, stream.tick())
         finally:
-            self._connections.discard(connection)
-        return socket
+            self._sockets.discard(connection)
+        return connection.socket
 
     async def close(self, code: int | None = WSCloseCode.GOING_AWAY) -> None:
         """Close every socket with a code, or cut it."""
-        for connection in tuple(self._connections):
-            await connection.close(code)
+        await self._sockets.close(code)
 
 
-class _Connection:
+class _Stream:
+    """What one client has subscribed to."""
+
     _decoder: ClassVar = msgspec.json.Decoder(_Message)
 
-    def __init__(self, desk: Desk, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
+    def __init__(self, desk: Desk, socket: web.WebSocketResponse) -> None:
         self._desk = desk
-        self._transport = transport
         self._socket = socket
         self._modes: dict[int, Mode] = {}
         self._sent: dict[int, bytes] = {}
-        self._messages: asyncio.Queue[str] = asyncio.Queue(_WAITING_MAX)
         self._looked = asyncio.Event()
-        self._closing: asyncio.Queue[int] = asyncio.Queue()
 
-    def push(self, body: str) -> None:
-        if not self._messages.full():
-            self._messages.put_nowait(body)
-
-    async def close(self, code: int | None) -> None:
-        if code is not None:
-            self._closing.put_nowait(code)
-        elif self._transport is not None:
-            self._transport.abort()
-
-    async def run(self) -> None:
-        """Stream until the client goes or `close` is called."""
-        streams = [asyncio.ensure_future(self._tick()), asyncio.ensure_future(self._tell())]
-        reading = asyncio.ensure_future(self._read())
-        closing = asyncio.ensure_future(self._closing.get())
-        try:
-            await asyncio.wait({reading, closing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (*streams, reading, closing):
-                task.cancel()
-            *_, code = await asyncio.gather(*streams, reading, closing, return_exceptions=True)
-        # Closed from here, where nothing else waits for the socket, so that the code gets out.
-        if isinstance(code, int):
-            await self._socket.close(code=code)
-
-    async def _read(self) -> None:
-        async for message in self._socket:
-            if message.type is WSMsgType.TEXT:
-                await self._take(message.data)
-
-    async def _take(self, text: str) -> None:
+    async def take(self, text: str) -> None:
         try:
             message = self._decoder.decode(text)
             match message.a, message.v:
@@ -161,11 +127,7 @@ class _Connection:
                 self._modes[token] = mode
                 self._sent.pop(token, None)
 
-    async def _tell(self) -> None:
-        while True:
-            await self._socket.send_str(await self._messages.get())
-
-    async def _tick(self) -> None:
+    async def tick(self) -> None:
         """Send what has changed at every look, and a heartbeat where nothing has for a while."""
         clock = self._desk.clock
         quiet_since = clock.monotonic()

@@ -1,8 +1,8 @@
 """What every order store promises.
 
-A subclass overrides two fixtures, `store` (empty at every test) and `pass_time`. Tests name instants
-relative to the stored order's creation, so that the store's own clock is the only one that counts; they
-let time pass only where a promise is about just that, and do not compare a journal with the state
+A subclass overrides three fixtures, `store` (empty at every test), `pass_time` and `presence`. Tests name
+instants relative to the stored order's creation, so that the store's own clock is the only one that counts;
+they let time pass only where a promise is about just that, and do not compare a journal with the state
 afterwards, as an adapter may let time pass by moving what it stored.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
-from typing import get_args
+from typing import Protocol, get_args
 
 import pytest
 from msgspec.structs import replace
 
-from pulse_domain.errors import DuplicateOrderUniqueKey, IllegalTransition, TradingHalted
+from pulse_domain.errors import DuplicateOrderUniqueKey, IllegalTransition, ReconcileRequired, TradingHalted
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.execution import LATE_FILL, OVERFILLED, SECOND_ORDER, UNPLANNED, Execution, apply
@@ -52,7 +52,10 @@ from pulse_domain.orders.status import (
 from pulse_domain.orders.summary import Quantities, summarise_history
 from pulse_domain.ports.ids import Ids
 from pulse_domain.ports.order_store import (
+    LATE_S,
+    ArchiveResult,
     Booked,
+    BookFindings,
     Booking,
     BookResult,
     BrokerCall,
@@ -60,19 +63,33 @@ from pulse_domain.ports.order_store import (
     Claim,
     OrderStore,
     OrderView,
+    PauseResult,
     Selection,
     SplitResult,
+    Stranger,
     Tracked,
 )
 from pulse_domain.testing.factories import CLIENT, new_order, plan, split_order
 from pulse_domain.testing.sequential_ids import SequentialIds
 
 PassTime = Callable[[float], Awaitable[None]]
+Restore = Callable[[], Awaitable[None]]
+
+
+class Presence(Protocol):
+    async def hold(self) -> bool: ...
+
+    async def release(self) -> None: ...
+
+
+# The presence of a named executor at the store under test.
+PresenceOf = Callable[[str], Presence]
 
 OTHER_CLIENT = ClientId("desk-2")
 # Past for every clock that a store may keep, with microseconds that must survive.
 AT = datetime(2025, 1, 6, 4, 30, 0, 123456, tzinfo=UTC)
 LATER = AT + timedelta(seconds=30, microseconds=1)
+FAR = datetime(2099, 1, 5, 4, 30, tzinfo=UTC)
 SAYING = "the broker's “own” words, 100 % \\ {'as': \"sent\"} ₹"
 
 APPLIED, UNCHANGED, REFUSED = BookResult.APPLIED, BookResult.UNCHANGED, BookResult.REFUSED
@@ -126,6 +143,10 @@ def released(
     )
 
 
+def rescheduled(was_due_at: datetime, due_at: datetime) -> ev.ExecutionRescheduled:
+    return ev.ExecutionRescheduled(seq=1, chunk=0, was_due_at=was_due_at, due_at=due_at)
+
+
 def absence(at: datetime, attempt: int = 1) -> ev.ExecutionAbsenceSeen:
     return ev.ExecutionAbsenceSeen(seq=1, chunk=0, attempt=attempt, read_began_at=at)
 
@@ -150,6 +171,10 @@ REJECTED = ev.ExecutionRejected(**FIRST, reason_code="INSUFFICIENT_FUNDS", messa
 EXPIRED = ev.ExecutionExpired(**FIRST)
 FAILED = ev.ExecutionFailed(**FIRST, attempt=1, reason="PROVEN_ABSENT")
 UNRESOLVED = ev.ExecutionUnresolved(**FIRST, attempt=1, reason="NOT_PROVABLE")
+FOUND = ev.ExecutionResolvedFound(
+    **FIRST, broker_order_id=BrokerOrderId("B-1"), resolved_by="asha", note=SAYING
+)
+ABSENT = ev.ExecutionResolvedAbsent(**FIRST, attempt=1, resolved_by="asha", note=SAYING)
 CANCEL_REQUESTED = ev.ExecutionCancelRequested(**FIRST)
 CANCEL_REFUSED = ev.ExecutionCancelRefused(**FIRST, reason="ALREADY_COMPLETE")
 REPLACED = ev.ExecutionReplaced(**FIRST)
@@ -174,6 +199,23 @@ STORIES: dict[str, tuple[ev.AnyExecutionEvent | None, ...]] = {
     "given up as unresolved, and settled by a person": (CLAIM, unanswered(), UNRESOLVED, FAILED, FAILED),
     "given up as unresolved, and filled after all": (CLAIM, unanswered(), UNRESOLVED, filled("T-1", 30)),
     "given up as unresolved, and cancelled at the broker": (CLAIM, unanswered(), UNRESOLVED, CANCELLED),
+    "unresolved, and found by a person": (
+        CLAIM, FOUND, unanswered(), UNRESOLVED, FOUND, FOUND, filled("T-1", 40), ABSENT, CANCELLED, FOUND,
+    ),
+    "unknown, found by a person under another id than the broker's": (
+        CLAIM, unanswered(), FOUND, accepted("B-2"), filled("T-1", 100, broker_order_id="B-2"),
+    ),
+    "unknown, not found by a person, and filled after all": (
+        CLAIM, unanswered(), replace(ABSENT, attempt=2), ABSENT, ABSENT, filled("T-1", 30),
+    ),
+    "a person has no say where nothing is in doubt": (FOUND, ABSENT, WITHDRAWN, FOUND, ABSENT),
+    "late, and given another instant": (
+        CLAIM, released(not_before=FAR), rescheduled(FAR, LATER), rescheduled(FAR, LATER), rescheduled(FAR, AT),
+        WITHDRAWN, rescheduled(LATER, AT),
+    ),
+    "live on a day that is over, and told after all": (
+        CLAIM, accepted(), filled("T-1", 30), UNRESOLVED, UNRESOLVED, accepted(), filled("T-2", 70), COMPLETED,
+    ),
     "withdrawn": (WITHDRAWN, WITHDRAWN),
     "lapsed, and filled after all": (LAPSED, LAPSED, filled("T-1", 100), filled("T-1", 100)),
     "cancel refused, asked again, crossed by a fill": (
@@ -201,11 +243,18 @@ STORIES: dict[str, tuple[ev.AnyExecutionEvent | None, ...]] = {
     "refusals": (
         released(), unanswered(), CANCEL_REQUESTED, AWAITS_TRIGGER, FAILED,
         CLAIM, WITHDRAWN, LAPSED, released(7), unanswered(2), cumulative(10), REPLACED, absence(AT),
-        accepted(), released(), unanswered(), FAILED, UNRESOLVED, replacement(101), absence(AT),
+        accepted(), released(), unanswered(), FAILED, rescheduled(AT, FAR), replacement(101), absence(AT),
         filled("T-1", 100), replacement(100), CANCEL_REQUESTED,
         COMPLETED, CANCEL_REQUESTED, replacement(90), REPLACED, CANCELLED, REJECTED, EXPIRED, WITHDRAWN,
     ),
 }  # fmt: skip
+
+
+def stranger(broker_order_id: str) -> Stranger:
+    return Stranger(
+        broker_order_id=broker_order_id, tag="T1" + 18 * "X", instrument="NSE:RELIANCE", side="BUY",
+        quantity=40, filled_quantity=0, status="OPEN", placed_at=AT,
+    )  # fmt: skip
 
 
 # --- reading a store and comparing it with the model ---------------------------------------------
@@ -233,6 +282,7 @@ def as_accepted(order: Order) -> Order:
         failure=None,
         split_attempt=0,
         cancel_requested_at=None,
+        paused_at=None,
     )
 
 
@@ -295,6 +345,16 @@ class OrderStoreContract:
     @pytest.fixture
     def pass_time(self) -> PassTime:
         """Lets seconds pass for the store."""
+        pytest.fail("a subclass overrides this fixture")
+
+    @pytest.fixture
+    def presence(self) -> PresenceOf:
+        """Makes the presence of a named executor at the store."""
+        pytest.fail("a subclass overrides this fixture")
+
+    @pytest.fixture
+    def restore(self) -> Restore:
+        """Makes the store another one, as a backup that is restored elsewhere is."""
         pytest.fail("a subclass overrides this fixture")
 
     @pytest.fixture
@@ -618,6 +678,87 @@ class OrderStoreContract:
         history = await check_history(store, order)
         assert not summarise_history(history).done
 
+    async def test_paused_order_is_neither_split_nor_claimed_until_it_is_resumed(
+        self, store: OrderStore, ids: Ids
+    ) -> None:
+        split = await split_order(store, ids, [[40], [60]])
+        unsplit = await store.accept(new_order(ids, split_config=SplitConfig(num_splits=2, duration_minutes=5)))
+        for order_id in (split.order_id, unsplit.order_id):
+            assert await store.set_paused(order_id, True, "asha") is PauseResult.CHANGED
+
+        assert await claim(store) == []
+        assert await store.claim_orders(10, "splitter", 60.0) == []
+        assert await store.next_due() is None
+        for order_id in (split.order_id, unsplit.order_id):
+            assert (await check_history(store, order_id)).order.paused_at is not None
+            assert await store.set_paused(order_id, False, "ravi") is PauseResult.CHANGED
+
+        assert len(await claim(store)) == 2
+        [taken] = await store.claim_orders(10, "splitter", 60.0)
+        assert taken.order_id == unsplit.order_id
+        for order_id in (split.order_id, unsplit.order_id):
+            history = await check_history(store, order_id)
+            assert history.order.paused_at is None
+            told = [entry.event for entry in await whole_journal(store, order_id)]
+            assert ev.OrderPaused(paused_by="asha") in told
+            assert ev.OrderResumed(resumed_by="ravi") in told
+
+    async def test_pausing_twice_is_pausing_once(self, store: OrderStore, ids: Ids) -> None:
+        order = await split_order(store, ids)
+        assert await store.set_paused(order.order_id, False, "asha") is PauseResult.ALREADY
+
+        results = await asyncio.gather(*[store.set_paused(order.order_id, True, f"p-{i}") for i in range(10)])
+
+        assert Counter(results) == {PauseResult.CHANGED: 1, PauseResult.ALREADY: 9}
+        told = [entry.event for entry in await whole_journal(store, order.order_id)]
+        assert sum(isinstance(event, ev.OrderPaused) for event in told) == 1
+        assert await store.set_paused(ids.order_id(), True, "asha") is PauseResult.NOT_FOUND
+
+    async def test_paused_order_whose_window_is_over_is_split_so_that_it_lapses(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        new = new_order(ids, split_config=SplitConfig(num_splits=2, duration_minutes=1))
+        await store.accept(new)
+        await store.set_paused(new.order_id, True, "asha")
+        await pass_time(61)
+
+        [order] = await store.claim_orders(10, "splitter", 60.0)
+        assert await store.save_split(order.order_id, plan(order, expires_in_s=60)) is SplitResult.SAVED
+
+        assert await claim(store) == []
+        [overdue] = await store.select(Selection.OVERDUE, limit=10)
+        assert overdue.order.order_id == new.order_id
+
+    async def test_paused_order_is_not_late(self, store: OrderStore, ids: Ids) -> None:
+        order = await split_order(store, ids, due_in_s=-60)
+        assert len(await store.select(Selection.LATE, limit=10)) == 1
+
+        await store.set_paused(order.order_id, True, "asha")
+
+        assert await store.select(Selection.LATE, limit=10) == []
+
+    async def test_paused_order_can_be_cancelled(self, store: OrderStore, ids: Ids) -> None:
+        order = await split_order(store, ids)
+        await store.set_paused(order.order_id, True, "asha")
+
+        await store.request_cancel(order.order_id, "desk-1")
+
+        assert len(await store.select(Selection.TO_WITHDRAW, limit=10)) == 1
+
+    async def test_pause_and_claims_at_once_share_the_executions_out(self, store: OrderStore, ids: Ids) -> None:
+        order = await split_order(store, ids, [[10] for _ in range(10)])
+
+        rounds, _ = await asyncio.gather(
+            asyncio.gather(*[store.claim_executions(1, f"x-{i}", 60.0) for i in range(5)]),
+            store.set_paused(order.order_id, True, "asha"),
+        )
+
+        journal = [entry.event for entry in await whole_journal(store, order.order_id)]
+        paused_at = journal.index(ev.OrderPaused(paused_by="asha"))
+        assert not any(isinstance(event, ev.ExecutionClaimed) for event in journal[paused_at:])
+        assert sum(isinstance(event, ev.ExecutionClaimed) for event in journal) == sum(map(len, rounds))
+        assert await claim(store) == []
+
     async def test_asking_for_a_cancel_twice_is_asking_once(self, store: OrderStore, ids: Ids) -> None:
         new = new_order(ids)
         await store.accept(new)
@@ -939,8 +1080,8 @@ class OrderStoreContract:
         await check_history(store, order)
 
     async def test_claims_come_by_due_instant_up_to_the_limit(self, store: OrderStore, ids: Ids) -> None:
-        late = await split_order(store, ids, [[10], [20], [30]], due_in_s=[-30, -10, 600])
-        early = await split_order(store, ids, [[40, 50]], due_in_s=-20)
+        late = await split_order(store, ids, [[10], [20], [30]], due_in_s=[-3, -1, 600])
+        early = await split_order(store, ids, [[40, 50]], due_in_s=-2)
 
         first, rest = await claim(store, limit=2), await claim(store, limit=10)
 
@@ -955,6 +1096,64 @@ class OrderStoreContract:
         await claim(store, lease_s=0.0)
 
         assert await claim(store) == []
+
+    async def test_late_executions_are_claimed_once_they_are_given_another_instant(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        order = await split_order(store, ids, [[10], [20, 30], [40]], due_in_s=[-1, 0, 300])
+        await pass_time(LATE_S + 1)
+        assert await claim(store) == []
+        due_in = await store.next_due()
+        assert due_in is not None
+        assert due_in < -LATE_S
+
+        late = await store.select(Selection.LATE, limit=10)
+        assert [(t.execution.seq, t.execution.chunk) for t in late] == [(1, 0), (2, 0), (2, 1)]
+        now = await store.now()
+        for tracked in late:
+            moved = ev.ExecutionRescheduled(
+                seq=tracked.execution.seq,
+                chunk=tracked.execution.chunk,
+                was_due_at=tracked.execution.due_at,
+                due_at=now if tracked.execution.seq == 1 else now + timedelta(seconds=60),
+            )
+            assert await tell(store, order, moved) is APPLIED
+            assert await tell(store, order, moved) is UNCHANGED
+
+        assert await store.select(Selection.LATE, limit=10) == []
+        assert [c.execution.seq for c in await claim(store)] == [1]
+
+    async def test_late_leaves_out_what_is_never_to_be_sent(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        await split_order(store, ids, due_in_s=-20, expires_in_s=5)
+        cancelled = await split_order(store, ids)
+        await store.request_cancel(cancelled.order_id, "trader")
+        claimed = await split_order(store, ids)
+        assert [c.order.order_id for c in await claim(store)] == [claimed.order_id]
+        await pass_time(LATE_S + 1)
+
+        assert await store.select(Selection.LATE, limit=10) == []
+
+    async def test_executor_is_dead_once_it_was_here_and_has_gone(
+        self, store: OrderStore, presence: PresenceOf
+    ) -> None:
+        one, other = presence("executor-1"), presence("executor-2")
+        assert await one.hold()
+        assert await other.hold()
+        everybody = ["executor-1", "executor-2", "executor-3"]
+        assert await store.dead_executors(everybody) == set()
+
+        await one.release()
+
+        async with asyncio.timeout(20):
+            while await store.dead_executors(everybody) != {"executor-1"}:  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.01)
+        assert await store.dead_executors(["executor-2"]) == set()
+        assert await one.hold()
+        assert await store.dead_executors(everybody) == set()
+        await one.release()
+        await other.release()
 
     async def test_execution_past_its_window_is_not_claimed(
         self, store: OrderStore, ids: Ids, pass_time: PassTime
@@ -1593,6 +1792,27 @@ class OrderStoreContract:
             (order.order_id, 2),
         ]
 
+    async def test_past_window_are_live_executions_of_split_orders(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        ended, filled_up, wished, running, whole = [
+            await split_order(store, ids, split_config=SplitConfig(num_splits=2, duration_minutes=minutes))
+            for minutes in (1, 1, 1, 60)
+        ] + [await split_order(store, ids, split_config=None)]
+        assert len(await claim(store, limit=10)) == 5
+        for number, order in enumerate((ended, filled_up, wished, running, whole)):
+            await tell(store, order, accepted(f"B-{number}"))
+        await tell(store, filled_up, filled("T-1", 100, broker_order_id="B-1"))
+        await tell(store, wished, CANCEL_REQUESTED)
+        assert await store.select(Selection.PAST_WINDOW, limit=10) == []
+        await pass_time(61)
+
+        past = await store.select(Selection.PAST_WINDOW, limit=10)
+
+        assert [t.order.order_id for t in past] == [ended.order_id]
+        to_cancel = await store.select(Selection.TO_CANCEL, limit=10)
+        assert [t.order.order_id for t in to_cancel] == [wished.order_id]
+
     async def test_to_cancel_drops_what_is_in_doubt_and_marked(self, store: OrderStore, ids: Ids) -> None:
         order = await split_order(store, ids)
         await claim(store)
@@ -1606,6 +1826,41 @@ class OrderStoreContract:
 
         assert (len(before), len(marked)) == (1, 0)
         assert len(await store.select(Selection.TO_CANCEL, limit=10)) == 1
+
+    async def test_found_by_hand_lists_what_a_person_named(self, store: OrderStore, ids: Ids) -> None:
+        named = await split_order(store, ids)
+        await claim(store)
+        await tell(store, named, unanswered())
+        adopted = await split_order(store, ids)
+        await claim(store)
+        await tell(store, adopted, accepted("B-2"))
+        assert await store.select(Selection.FOUND_BY_HAND, limit=10) == []
+
+        await tell(store, named, FOUND)
+        live = await store.select(Selection.FOUND_BY_HAND, limit=10)
+        await tell(store, named, CANCELLED)
+        ended = await store.select(Selection.FOUND_BY_HAND, limit=10)
+
+        assert [t.order.order_id for t in live] == [t.order.order_id for t in ended] == [named.order_id]
+
+    async def test_in_doubt_lists_what_a_person_should_look_at(self, store: OrderStore, ids: Ids) -> None:
+        unknown = await split_order(store, ids, due_in_s=-3)
+        unresolved = await split_order(store, ids, due_in_s=-2)
+        await claim(store)
+        await tell(store, unknown, unanswered())
+        await tell(store, unresolved, unanswered())
+        await tell(store, unresolved, UNRESOLVED)
+        unplanned = await split_order(store, ids, due_in_s=-1)
+        await tell(store, unplanned, accepted())
+        await split_order(store, ids)
+        await claim(store)
+
+        found = await store.select(Selection.IN_DOUBT, limit=10)
+        await tell(store, unresolved, ABSENT)
+        left = await store.select(Selection.IN_DOUBT, limit=10)
+
+        assert [t.order.order_id for t in found] == [unknown.order_id, unresolved.order_id, unplanned.order_id]
+        assert [t.order.order_id for t in left] == [unknown.order_id, unplanned.order_id]
 
     async def test_selections_come_by_due_instant_up_to_the_limit(self, store: OrderStore, ids: Ids) -> None:
         late = await split_order(store, ids, [[50], [50]], due_in_s=[-30, -10])
@@ -1656,6 +1911,94 @@ class OrderStoreContract:
         assert halted.changed_at is not None
         assert resumed.changed_at is not None
         assert halted.changed_at <= resumed.changed_at
+
+    async def test_halt_for_a_reconcile_is_not_ended_by_an_ordinary_resume(self, store: OrderStore) -> None:
+        halted = await store.halt_for_reconcile("pulse", "RESTORED")
+        assert (halted.halted, halted.needs_reconcile, halted.reason) == (True, True, "RESTORED")
+
+        with pytest.raises(ReconcileRequired):
+            await store.resume("operator", "all clear")
+        again = await store.halt("operator", "a halt in between")
+
+        assert (again.needs_reconcile, again.reason) == (True, "a halt in between")
+        assert await store.halt_for_reconcile("pulse", "once is enough") == again
+        with pytest.raises(ReconcileRequired):
+            await store.resume("operator", "all clear")
+        assert await store.trading_state() == again
+
+    async def test_confirm_needs_a_complete_look_since_the_halt(
+        self, store: OrderStore, pass_time: PassTime
+    ) -> None:
+        await store.note_findings(BookFindings(complete=True))
+        await store.halt_for_reconcile("pulse", "RESTORED")
+        with pytest.raises(ReconcileRequired):
+            await store.confirm_reconciled("asha", "looked")
+        await pass_time(1)
+        await store.note_findings(BookFindings(complete=False))
+        with pytest.raises(ReconcileRequired):
+            await store.confirm_reconciled("asha", "looked")
+        await store.note_findings(BookFindings(complete=True))
+
+        resumed = await store.confirm_reconciled("asha", "looked")
+
+        assert (resumed.halted, resumed.needs_reconcile) == (False, False)
+        assert (resumed.changed_by, resumed.reason) == ("asha", "looked")
+        await store.halt("operator", "an ordinary one")
+        assert not (await store.resume("operator", "all clear")).halted
+
+    async def test_confirm_ends_an_ordinary_halt_too(self, store: OrderStore) -> None:
+        await store.halt("operator", "fat finger")
+
+        assert not (await store.confirm_reconciled("asha", "looked")).halted
+
+    async def test_findings_read_back_and_a_confirmed_reconcile_makes_strangers_known(
+        self, store: OrderStore, pass_time: PassTime
+    ) -> None:
+        assert await store.findings() is None
+        strangers = (stranger("B-7"), stranger("B-8"))
+        await store.note_findings(BookFindings(complete=False))
+        await store.note_findings(BookFindings(complete=True, strangers=strangers))
+        found = await store.findings()
+        assert found is not None
+        assert (found.complete, found.strangers, found.known) == (True, strangers, frozenset())
+        assert found.noted_at is not None
+
+        await store.halt_for_reconcile("pulse", "STRANGERS")
+        await pass_time(1)
+        await store.note_findings(BookFindings(complete=True, strangers=strangers))
+        await store.confirm_reconciled("asha", "looked")
+        await store.note_findings(BookFindings(complete=True, strangers=(*strangers, stranger("B-9"))))
+
+        later = await store.findings()
+        assert later is not None
+        assert {row.broker_order_id for row in later.strangers} == {"B-7", "B-8", "B-9"}
+        assert later.known == {"B-7", "B-8"}
+
+    async def test_restored_store_is_noticed_once_and_halted(self, store: OrderStore, restore: Restore) -> None:
+        assert not await store.notice_restore("worker-1")
+        assert not await store.notice_restore("worker-2")
+        assert not (await store.trading_state()).halted
+        await restore()
+
+        noticed = await asyncio.gather(*[store.notice_restore(f"worker-{i}") for i in range(5)])
+
+        assert sorted(noticed) == [False, False, False, False, True]
+        state = await store.trading_state()
+        assert (state.halted, state.needs_reconcile) == (True, True)
+        assert state.reason is not None
+        assert state.reason.startswith("RESTORED")
+        assert not await store.notice_restore("worker-1")
+
+    async def test_restored_store_claims_nothing_even_before_anybody_has_noticed(
+        self, store: OrderStore, ids: Ids, restore: Restore
+    ) -> None:
+        await split_order(store, ids)
+        await store.notice_restore("worker-1")
+        await restore()
+
+        assert await claim(store) == []
+        assert await store.notice_restore("worker-1")
+        assert await claim(store) == []
 
     async def test_halting_twice_stays_halted(self, store: OrderStore) -> None:
         await store.halt("operator", "one")
@@ -1748,6 +2091,41 @@ class OrderStoreContract:
         )
         assert listed[1].summary.average_price == Decimal("1402.35")
 
+    async def test_open_orders_are_those_that_a_cancel_would_change(
+        self, store: OrderStore, ids: Ids
+    ) -> None:
+        filled_one = await split_order(store, ids)
+        await claim(store, limit=1)
+        await tell(store, filled_one, filled("T-1", 100))
+        working = await split_order(store, ids)
+        await claim(store, limit=1)
+        await tell(store, working, filled("T-2", 15))
+        planned = await split_order(store, ids, [[50], [50]], due_in_s=600)
+        cancelled = await split_order(store, ids, due_in_s=600)
+        await store.request_cancel(cancelled.order_id, "desk-1")
+        waiting = (await store.accept(new_order(ids))).order_id
+        skipped = (await store.accept(new_order(ids))).order_id
+        await store.request_cancel(skipped, "desk-1")
+
+        found = await store.open_orders(10)
+
+        assert found == [working.order_id, planned.order_id, waiting]
+        assert await store.open_orders(2) == found[:2]
+        done = {view.order.order_id for view in await store.list_orders(None, limit=10) if view.summary.done}
+        assert done.isdisjoint(found)
+        assert filled_one.order_id in done
+
+    async def test_orders_in_doubt_are_open_until_they_are_given_up(self, store: OrderStore, ids: Ids) -> None:
+        order = await split_order(store, ids)
+        await claim(store, limit=1)
+        assert await store.open_orders(10) == [order.order_id]
+
+        await tell(store, order, ev.ExecutionUnanswered(seq=1, chunk=0, attempt=1, reason="TIMEOUT"))
+        in_doubt = await store.open_orders(10)
+        await tell(store, order, ev.ExecutionUnresolved(seq=1, chunk=0, attempt=1, reason="NOT_PROVABLE"))
+
+        assert (in_doubt, await store.open_orders(10)) == ([order.order_id], [])
+
     async def test_executions_are_found_by_their_tags(self, store: OrderStore, ids: Ids) -> None:
         order = await split_order(store, ids, [[30, 30], [40]])
         other = await split_order(store, ids)
@@ -1766,6 +2144,21 @@ class OrderStoreContract:
         [tracked] = await store.find_by_tags([(await execution_of(store, order)).tag])
 
         assert tracked.execution.terminal is TerminalReason.LAPSED
+
+    async def test_executions_of_the_last_day_are_found_by_their_broker_order_ids(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        orders = [await split_order(store, ids) for _ in range(3)]
+        await claim(store, limit=10)
+        for number, order in enumerate(orders):
+            await tell(store, order, accepted(f"B-{number}"))
+
+        found = await store.find_by_broker_order_ids(["B-0", "B-2", "B-9"])
+
+        assert {t.order.order_id for t in found} == {orders[0].order_id, orders[2].order_id}
+        assert await store.find_by_broker_order_ids([]) == []
+        await pass_time(24 * 3600 + 1)
+        assert await store.find_by_broker_order_ids(["B-0"]) == []
 
     async def test_broker_order_ids_are_those_of_executions_due_since(
         self, store: OrderStore, ids: Ids
@@ -1798,6 +2191,67 @@ class OrderStoreContract:
         assert await store.accept(new_order(ids, body_digest="e")) == replace(young, replayed=True)
         assert not (await store.accept(new_order(ids, body_digest="d"))).replayed
         assert await store.get(old.order_id) is not None
+
+    async def test_orders_done_for_long_are_archived_and_their_keys_are_free_again(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        traded = await split_order(store, ids, [[10], [20]], order_unique_key="traded")
+        await claim(store)
+        for seq, quantity in ((1, 10), (2, 20)):
+            # The same trades as of other tests would be another order's.
+            trade = filled(f"T-{seq}", quantity, seq=seq, broker_order_id=f"B-{seq}")
+            await store.book([booking(traded, accepted(f"B-{seq}", seq=seq)), booking(traded, trade)])
+        refused = await split_order(store, ids)
+        await claim(store)
+        await store.book([booking(refused, REJECTED)])
+        skipped = await store.accept(new_order(ids, body_digest="d"))
+        await store.request_cancel(skipped.order_id, "desk")
+
+        assert (await store.archive(3600.0, limit=10)).archived == 0
+        await pass_time(60)
+        first = await store.archive(10.0, limit=2)
+        second = await store.archive(10.0, limit=2, after=first.last)
+
+        assert first == ArchiveResult(archived=2, last=refused.order_id)
+        assert second == ArchiveResult(archived=1, last=skipped.order_id)
+        assert await store.archive(10.0, limit=2) == ArchiveResult(archived=0, last=None)
+        for order_id in (traded.order_id, refused.order_id, skipped.order_id):
+            assert await store.get(order_id) is None
+            assert await store.slices(order_id) == []
+            assert await store.journal(order_id, after_seq=0, limit=10) == []
+        assert await store.find_accepted(CLIENT, "traded") is None
+        again = await store.accept(new_order(ids, order_unique_key="traded"))
+        assert not again.replayed
+        assert [view.order.order_id for view in await store.list_orders(None, limit=10)] == [again.order_id]
+
+    async def test_orders_that_are_not_over_are_not_archived(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        working = await split_order(store, ids, [[10], [10]])
+        unresolved = await split_order(store, ids)
+        await claim(store)
+        await store.book([booking(working, accepted()), booking(working, filled("T-1", 10))])
+        await store.book([booking(unresolved, unanswered()), booking(unresolved, UNRESOLVED)])
+        planned = await split_order(store, ids, due_in_s=600)
+        waiting = await store.accept(new_order(ids))
+        await pass_time(60)
+
+        assert await store.archive(10.0, limit=10) == ArchiveResult(archived=0, last=waiting.order_id)
+        for order_id in (working.order_id, unresolved.order_id, planned.order_id, waiting.order_id):
+            assert await store.get(order_id) is not None
+
+    async def test_an_order_that_was_corrected_lately_is_not_archived(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        order = await split_order(store, ids)
+        await claim(store)
+        await store.book([booking(order, accepted()), booking(order, CANCELLED)])
+        await pass_time(60)
+        await store.book([booking(order, filled("T-1", 10))])
+
+        assert (await store.archive(30.0, limit=10)).archived == 0
+        await pass_time(60)
+        assert (await store.archive(30.0, limit=10)).archived == 1
 
     async def test_store_answers(self, store: OrderStore) -> None:
         await store.ping()

@@ -1,0 +1,1 @@
+"""What the real brokers have in common."""

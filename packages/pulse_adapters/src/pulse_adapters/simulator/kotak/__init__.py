@@ -1,0 +1,1 @@
+"""The face of Kotak's Neo Trade API, third generation."""

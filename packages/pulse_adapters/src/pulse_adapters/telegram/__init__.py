@@ -1,0 +1,1 @@
+"""Telegram: notifications out, commands in from chats that are on a list."""

@@ -1,0 +1,283 @@
+"""What may be asked for in a chat, by whom, and what came of it.
+
+Only chats of the list are heard; of others nobody learns that somebody is here. What changes something is
+asked twice, of the same person in the same chat. Everything that is taken is on record.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+from msgspec import Struct
+
+from pulse_adapters.telegram.bot import BotApi, Button, Message, Press, TelegramRefused, TelegramUnavailable
+from pulse_adapters.telegram.order_api import OrderApi, OrderApiError, OrderRow, Trading
+from pulse_domain.errors import PortError
+from pulse_domain.orders.events import storable
+from pulse_domain.ports.audit_log import AuditEntry, AuditLog
+from pulse_domain.ports.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "telegram"
+CONFIRM_S = 60.0
+# What waited longer than this at Telegram was asked for in another situation.
+OLD_AFTER = timedelta(minutes=2)
+_PENDING_MAX = 100
+_SHOWN_MAX = 10
+_LOOKED_AT = 200
+_REASON_MAX = 300
+
+HELP = """\
+/status - whether trading is halted, and how orders stand
+/orders - orders that are not done
+/strategies - the newest orders by strategy tag
+/positions, /pnl - told where a deployment has them
+/halt [reason] - place nothing new
+/resume [reason] - let trading go on
+/kill [reason] - halt, and cancel every order that is not done
+/help - this
+
+/halt, /resume and /kill ask for a confirmation."""
+
+_QUESTIONS: Mapping[str, str] = {
+    "halt": "Halt all trading?",
+    "resume": "Let trading go on?",
+    "kill": "Kill: halt all trading AND cancel every order that is not done?",
+}
+
+
+class Chats(Protocol):
+    def reply(self, chat_id: int, text: str, buttons: Sequence[Button] = ()) -> None: ...
+
+
+class _Pending(Struct, frozen=True, kw_only=True):
+    chat_id: int
+    user_id: int
+    action: str
+    reason: str
+    until: float
+
+
+class CommandDesk:
+    """new_code: a code that nobody can guess, another one each time."""
+
+    def __init__(
+        self,
+        chat_ids: Collection[int],
+        bot: BotApi,
+        chats: Chats,
+        api: OrderApi,
+        audit: AuditLog,
+        clock: Clock,
+        new_code: Callable[[], str],
+    ) -> None:
+        self._chat_ids = frozenset(chat_ids)
+        self._bot = bot
+        self._chats = chats
+        self._api = api
+        self._audit = audit
+        self._clock = clock
+        self._new_code = new_code
+        self._pending: dict[str, _Pending] = {}
+        self._answers: Mapping[str, Callable[[], Awaitable[str]]] = {
+            "status": self._status,
+            "orders": self._orders,
+            "strategies": self._strategies,
+            "positions": self._positions,
+            "pnl": self._pnl,
+            "help": self._help,
+            "start": self._help,  # what every app sends first
+        }
+
+    async def take(self, message: Message) -> None:
+        """Do what a message asks for, if it is a command."""
+        if message.chat_id not in self._chat_ids:
+            log.warning("a message from a chat that is not on the list", chat_id=message.chat_id)
+            return
+        if not message.text.startswith("/"):
+            return
+        age = self._clock.now() - message.sent_at
+        word, _, rest = storable(message.text)[1:].partition(" ")
+        # In groups the app writes /status@name_of_the_bot.
+        action = word.partition("@")[0].lower()
+        if action not in self._answers and action not in _QUESTIONS:
+            self._chats.reply(message.chat_id, "There is no such command; /help lists them.")
+            await self._record(message.chat_id, message.user_id, action[:32], "unknown")
+        elif age > OLD_AFTER:
+            log.warning(
+                "a command is too old", chat_id=message.chat_id, action=action, age_s=round(age.total_seconds())
+            )
+            await self._record(message.chat_id, message.user_id, action, "too old")
+        elif action in _QUESTIONS:
+            await self._ask(message, action, " ".join(rest.split())[:_REASON_MAX])
+        else:
+            await self._answer(message, action)
+
+    async def press(self, press: Press) -> None:
+        """Take the answer to a question of ours."""
+        if press.chat_id not in self._chat_ids or press.chat_id is None:
+            log.warning("a button in a chat that is not on the list", chat_id=press.chat_id)
+            return
+        code, _, word = press.data.partition(":")
+        pending = self._pending.get(code)
+        if pending is None or pending.chat_id != press.chat_id or pending.until < self._clock.monotonic():
+            self._pending.pop(code, None)
+            await self._note(press, "This question is not open any more.")
+            await self._record(
+                press.chat_id, press.user_id, pending.action if pending else "confirm", "expired"
+            )
+        elif pending.user_id != press.user_id:
+            await self._note(press, "Only who asked can answer.")
+            await self._record(press.chat_id, press.user_id, pending.action, "refused", "another person")
+        else:
+            del self._pending[code]
+            if word == "yes":
+                await self._note(press, "Confirmed.")
+                await self._do(pending)
+            else:
+                await self._note(press, "Dismissed.")
+                self._chats.reply(press.chat_id, f"/{pending.action} is dismissed; nothing was done.")
+                await self._record(press.chat_id, press.user_id, pending.action, "dismissed")
+
+    async def _ask(self, message: Message, action: str, reason: str) -> None:
+        if message.user_id is None:
+            self._chats.reply(message.chat_id, "Only a person can ask for this, not a chat in its own name.")
+            await self._record(message.chat_id, None, action, "refused", "nobody's name")
+            return
+        now = self._clock.monotonic()
+        self._pending = {code: each for code, each in self._pending.items() if each.until >= now}
+        if len(self._pending) >= _PENDING_MAX:
+            self._chats.reply(message.chat_id, "Too many questions are open; try again in a minute.")
+            await self._record(message.chat_id, message.user_id, action, "refused", "too many")
+            return
+        code = self._new_code()
+        self._pending[code] = _Pending(
+            chat_id=message.chat_id,
+            user_id=message.user_id,
+            action=action,
+            reason=reason or f"/{action} by Telegram",
+            until=now + CONFIRM_S,
+        )
+        buttons = (Button(f"Yes, {action}", f"{code}:yes"), Button("No", f"{code}:no"))
+        self._chats.reply(
+            message.chat_id, f"{_QUESTIONS[action]} Answer within {CONFIRM_S:.0f} seconds.", buttons
+        )
+        await self._record(message.chat_id, message.user_id, action, "asked", reason)
+
+    async def _do(self, pending: _Pending) -> None:
+        who, action = f"{CHANNEL}:{pending.user_id}", pending.action
+        try:
+            if action == "kill":
+                killed = await self._api.kill(who, pending.reason)
+                text = f"{_trading_text(killed.trading)}\nCancel asked for: {killed.cancelled} orders."
+            else:
+                text = _trading_text(
+                    await self._api.change("halt" if action == "halt" else "resume", who, pending.reason)
+                )
+            outcome, detail = "done", pending.reason
+        except OrderApiError as error:
+            outcome, detail = "unknown" if error.unknown else "failed", error.text
+            text = f"/{action} failed: {error.text}."
+            if error.unknown:
+                text += " It may have been done all the same: look at /status, and ask again if it was not."
+        log.warning(
+            "a command was carried out", action=action, by=who, chat_id=pending.chat_id, outcome=outcome
+        )
+        self._chats.reply(pending.chat_id, text)
+        await self._record(pending.chat_id, pending.user_id, action, outcome, detail)
+
+    async def _answer(self, message: Message, action: str) -> None:
+        outcome = "answered"
+        try:
+            text = await self._answers[action]()
+        except OrderApiError as error:
+            text, outcome = f"No answer: {error.text}.", "failed"
+        self._chats.reply(message.chat_id, text)
+        await self._record(message.chat_id, message.user_id, action, outcome)
+
+    async def _status(self) -> str:
+        ready = await self._api.is_ready()
+        if not ready:
+            return "The order API runs, but its database does not answer."
+        trading, orders = await self._api.trading(), await self._api.newest_orders(_LOOKED_AT)
+        states = Counter(order.state for order in orders)
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        of = f"the newest {_LOOKED_AT}" if len(orders) == _LOOKED_AT else f"all {len(orders)}"
+        return f"{_trading_text(trading)}\nOrders, of {of}: {counts or 'none'}."
+
+    async def _orders(self) -> str:
+        looked_at = await self._api.newest_orders(_LOOKED_AT)
+        working = [order for order in looked_at if not order.done]
+        if not working:
+            return f"No order is open, of the newest {_LOOKED_AT}."
+        lines = [_order_text(order) for order in working[:_SHOWN_MAX]]
+        if len(working) > _SHOWN_MAX:
+            lines.append(f"... and {len(working) - _SHOWN_MAX} more")
+        return "\n".join(lines)
+
+    async def _strategies(self) -> str:
+        by_tag: dict[str, list[OrderRow]] = {}
+        for order in await self._api.newest_orders(_LOOKED_AT):
+            by_tag.setdefault(order.strategy_tag or "(no tag)", []).append(order)
+        lines = [
+            f"{tag}: {len(orders)} orders, {sum(not order.done for order in orders)} open,"
+            f" {sum(order.quantities.filled for order in orders):,} units filled"
+            for tag, orders in sorted(by_tag.items())
+        ]
+        return "\n".join([f"Of the newest {_LOOKED_AT} orders:", *(lines or ["none"])])
+
+    async def _positions(self) -> str:
+        return "Positions are not available in this deployment: look at the broker's own app."
+
+    async def _pnl(self) -> str:
+        return "Profit and loss is not available in this deployment: look at the broker's own app."
+
+    async def _help(self) -> str:
+        return HELP
+
+    async def _note(self, press: Press, text: str) -> None:
+        try:
+            await self._bot.answer(press.press_id, text)
+        except (TelegramUnavailable, TelegramRefused) as error:
+            # The app shows a clock for a while; the command does not wait for that.
+            log.debug("a button's answer was not taken", error=error.reason)
+
+    async def _record(
+        self, chat_id: int, user_id: int | None, action: str, outcome: str, detail: str = ""
+    ) -> None:
+        entry = AuditEntry(
+            channel=CHANNEL,
+            actor=str(user_id) if user_id is not None else "nobody",
+            place=str(chat_id),
+            action=action,
+            outcome=outcome,
+            detail=detail,
+        )
+        log.info("command", chat_id=chat_id, user_id=user_id, action=action, outcome=outcome)
+        try:
+            await self._audit.record(entry)
+        except PortError as error:
+            # The line above is the record then: a halt is not to wait for a database.
+            log.error("a command is not in the audit log", action=action, outcome=outcome, error=error.message)
+
+
+def _trading_text(trading: Trading) -> str:
+    if not trading.halted:
+        return "Trading goes on."
+    text = f"Trading is HALTED by {trading.changed_by}: {trading.reason}."
+    if trading.needs_reconcile:
+        text += " Only a confirmed reconcile ends it (pulse reconcile)."
+    if trading.in_flight:
+        text += f" {len(trading.in_flight)} orders were already on their way."
+    return text
+
+
+def _order_text(order: OrderRow) -> str:
+    quantities = order.quantities
+    text = f"{order.side} {quantities.total:,} {order.instrument} {order.state}, {quantities.filled:,} filled"
+    if quantities.unknown:
+        text += f", {quantities.unknown:,} in doubt"
+    return f"{text} ({order.order_id})"

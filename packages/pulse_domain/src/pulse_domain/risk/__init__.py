@@ -1,0 +1,22 @@
+"""The risk gate's rules: pure functions of an order, what is known just now, and the limits.
+
+Every rule is off until its limit is set. A rule that is on and lacks a fact, or has only an old one, refuses:
+what cannot be judged does not pass.
+"""
+
+from pulse_domain.risk.facts import PriceFacts, ResultFacts, RiskFacts
+from pulse_domain.risk.limits import RiskLimits
+from pulse_domain.risk.rules import RULES, Breach, RiskRule, check_risk, effective_price, reduces
+
+__all__ = [
+    "RULES",
+    "Breach",
+    "PriceFacts",
+    "ResultFacts",
+    "RiskFacts",
+    "RiskLimits",
+    "RiskRule",
+    "check_risk",
+    "effective_price",
+    "reduces",
+]

@@ -1,0 +1,52 @@
+"""What is known at the instant an order is judged."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from msgspec import Struct
+
+
+class PriceFacts(Struct, frozen=True, kw_only=True):
+    """Of the order's instrument, in rupees.
+
+    at: of the latest tick that they come from.
+    minute_vwap: the volume-weighted average price of the last minute; None where nothing was traded in it.
+    lower_circuit, upper_circuit: None where the exchange names none.
+    """
+
+    at: datetime
+    last_price: Decimal
+    minute_vwap: Decimal | None = None
+    lower_circuit: Decimal | None = None
+    upper_circuit: Decimal | None = None
+
+
+class ResultFacts(Struct, frozen=True, kw_only=True):
+    """net: the day's result over all strategies, in rupees, after charges; a loss is below zero."""
+
+    at: datetime
+    net: Decimal
+
+
+class RiskFacts(Struct, frozen=True, kw_only=True):
+    """None stands for a fact that cannot be had.
+
+    killed: the kill switch is tripped.
+    position: units held of the order's instrument; below zero when short.
+    open_orders: orders that are not done, over all instruments.
+    open_positions: instruments with a position.
+    recent_orders: instants of the orders that passed, the oldest first.
+    same_orders: those of orders equal to this one, of the same strategy.
+    session_open: whether the instrument trades continuously now.
+    """
+
+    now: datetime
+    killed: bool
+    price: PriceFacts | None = None
+    result: ResultFacts | None = None
+    position: int | None = None
+    open_orders: int | None = None
+    open_positions: int | None = None
+    recent_orders: tuple[datetime, ...] | None = None
+    same_orders: tuple[datetime, ...] | None = None
+    session_open: bool | None = None

@@ -1,0 +1,36 @@
+"""What a desk allows itself."""
+
+from datetime import time, timedelta
+from decimal import Decimal
+
+from msgspec import Struct
+
+
+class RiskLimits(Struct, frozen=True, kw_only=True):
+    """None switches a rule off. Money in rupees, quantities in units, percentages of the price named.
+
+    max_daily_loss: of the day, realised and not, after charges.
+    fat_finger_percent: of the volume-weighted average price of the last minute.
+    circuit_percent: how near to a circuit limit nothing is opened.
+    max_open_orders, max_open_positions: over all instruments.
+    max_orders, orders_window: so many orders within so long.
+    duplicate_window: within which the same order of the same strategy counts as one signal told twice.
+    in_session_only: nothing while the market is shut, or not known to be open.
+    cut_off: Indian time of day from which nothing is opened.
+    price_max_age, result_max_age: older facts are none.
+    """
+
+    max_daily_loss: Decimal | None = None
+    fat_finger_percent: Decimal | None = None
+    circuit_percent: Decimal | None = None
+    max_order_value: Decimal | None = None
+    max_order_quantity: int | None = None
+    max_open_orders: int | None = None
+    max_open_positions: int | None = None
+    max_orders: int | None = None
+    orders_window: timedelta = timedelta(minutes=1)
+    duplicate_window: timedelta | None = None
+    in_session_only: bool = False
+    cut_off: time | None = None
+    price_max_age: timedelta = timedelta(seconds=5)
+    result_max_age: timedelta = timedelta(seconds=30)

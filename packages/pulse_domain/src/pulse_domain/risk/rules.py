@@ -1,0 +1,224 @@
+"""The rules, and what an order that breaks one is told."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+from pulse_domain.orders.model import OrderRequest, Side
+from pulse_domain.risk.facts import PriceFacts, RiskFacts
+from pulse_domain.risk.limits import RiskLimits
+from pulse_domain.units import INDIA
+
+
+class RiskRule(StrEnum):
+    """Reason codes, in the order in which they are looked at."""
+
+    KILL_SWITCH = "KILL_SWITCH"
+    SESSION = "SESSION"
+    CUT_OFF = "CUT_OFF"
+    DUPLICATE_SIGNAL = "DUPLICATE_SIGNAL"
+    ORDER_RATE = "ORDER_RATE"
+    ORDER_QUANTITY = "ORDER_QUANTITY"
+    ORDER_VALUE = "ORDER_VALUE"
+    OPEN_ORDERS = "OPEN_ORDERS"
+    OPEN_POSITIONS = "OPEN_POSITIONS"
+    DAILY_LOSS = "DAILY_LOSS"
+    FAT_FINGER = "FAT_FINGER"
+    CIRCUIT_BAND = "CIRCUIT_BAND"
+
+
+class Breach(Struct, frozen=True):
+    """A rule that refuses an order, and why. `stale`: for want of a fact, not because of one."""
+
+    rule: RiskRule
+    reason: str
+    stale: bool = False
+
+
+def reduces(request: OrderRequest, position: int | None) -> bool:
+    """Whether an order only takes a position down, so that it takes risk away."""
+    if not position or (position > 0) is (request.side is Side.BUY):
+        return False
+    return request.total_quantity <= abs(position)
+
+
+def effective_price(request: OrderRequest, price: PriceFacts) -> Decimal:
+    """The price that an order is about: its limit, else its trigger, else the market's."""
+    return request.limit_price or request.trigger_price or price.last_price
+
+
+def check_risk(
+    request: OrderRequest, facts: RiskFacts, limits: RiskLimits, *, squares_off: bool = False
+) -> tuple[Breach, ...]:
+    """Judge an order: all rules that refuse it, none where it passes.
+
+    squares_off: it is one of the orders by which the kill switch itself closes positions. It passes where it
+    takes a position down, and nowhere else.
+    """
+    if squares_off:
+        if reduces(request, facts.position):
+            return ()
+        return (Breach(RiskRule.KILL_SWITCH, "this order does not take a position down"),)
+    return tuple(breach for rule in RULES.values() if (breach := rule(request, facts, limits)) is not None)
+
+
+def _kill_switch(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    return (
+        Breach(RiskRule.KILL_SWITCH, "the kill switch is tripped; a person resumes") if facts.killed else None
+    )
+
+
+def _session(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if not limits.in_session_only or facts.session_open is True:
+        return None
+    if facts.session_open is None:
+        return _unknown(RiskRule.SESSION, "whether the market is open")
+    return Breach(RiskRule.SESSION, "the market is shut")
+
+
+def _cut_off(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.cut_off is None or reduces(request, facts.position):
+        return None
+    if facts.now.astimezone(INDIA).time() < limits.cut_off:
+        return None
+    return Breach(RiskRule.CUT_OFF, f"nothing is opened from {limits.cut_off:%H:%M} on")
+
+
+def _duplicate(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.duplicate_window is None:
+        return None
+    if facts.same_orders is None:
+        return _unknown(RiskRule.DUPLICATE_SIGNAL, "the orders of late")
+    since = facts.now - limits.duplicate_window
+    if not any(at > since for at in facts.same_orders):
+        return None
+    return Breach(RiskRule.DUPLICATE_SIGNAL, f"the same order came within {_seconds(limits.duplicate_window)}")
+
+
+def _order_rate(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.max_orders is None:
+        return None
+    if facts.recent_orders is None:
+        return _unknown(RiskRule.ORDER_RATE, "the orders of late")
+    since = facts.now - limits.orders_window
+    count = sum(at > since for at in facts.recent_orders)
+    if count < limits.max_orders:
+        return None
+    return Breach(RiskRule.ORDER_RATE, f"{count} orders came within {_seconds(limits.orders_window)}")
+
+
+def _order_quantity(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.max_order_quantity is None or request.total_quantity <= limits.max_order_quantity:
+        return None
+    return Breach(RiskRule.ORDER_QUANTITY, f"{request.total_quantity} units, above {limits.max_order_quantity}")
+
+
+def _order_value(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.max_order_value is None:
+        return None
+    price = _fresh(facts, limits)
+    if price is None:
+        return _unknown(RiskRule.ORDER_VALUE, "a price")
+    # A limit far from the market is no help: what counts is the dearer of the two.
+    value = request.total_quantity * max(effective_price(request, price), price.last_price)
+    if value <= limits.max_order_value:
+        return None
+    return Breach(RiskRule.ORDER_VALUE, f"worth {value:.2f}, above {limits.max_order_value}")
+
+
+def _open_orders(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.max_open_orders is None:
+        return None
+    if facts.open_orders is None:
+        return _unknown(RiskRule.OPEN_ORDERS, "the open orders")
+    if facts.open_orders < limits.max_open_orders:
+        return None
+    return Breach(RiskRule.OPEN_ORDERS, f"{facts.open_orders} orders are open already")
+
+
+def _open_positions(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.max_open_positions is None:
+        return None
+    if facts.open_positions is None or facts.position is None:
+        return _unknown(RiskRule.OPEN_POSITIONS, "the positions")
+    # More of what is held, or less of it, is no further position.
+    if facts.position or facts.open_positions < limits.max_open_positions:
+        return None
+    return Breach(RiskRule.OPEN_POSITIONS, f"{facts.open_positions} positions are open already")
+
+
+def _daily_loss(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.max_daily_loss is None or reduces(request, facts.position):
+        return None
+    if facts.result is None or facts.now - facts.result.at > limits.result_max_age:
+        return _unknown(RiskRule.DAILY_LOSS, "the day's result")
+    if facts.result.net > -limits.max_daily_loss:
+        return None
+    return Breach(RiskRule.DAILY_LOSS, f"the day's result is {facts.result.net:.2f} after charges")
+
+
+def _fat_finger(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.fat_finger_percent is None:
+        return None
+    price = _fresh(facts, limits)
+    if price is None or not price.minute_vwap:
+        return _unknown(RiskRule.FAT_FINGER, "the average price of the last minute")
+    asked = effective_price(request, price)
+    if abs(asked - price.minute_vwap) * 100 <= limits.fat_finger_percent * price.minute_vwap:
+        return None
+    return Breach(
+        RiskRule.FAT_FINGER,
+        f"{asked} is more than {limits.fat_finger_percent} % away from {price.minute_vwap:.2f}",
+    )
+
+
+def _circuit_band(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
+    if limits.circuit_percent is None or reduces(request, facts.position):
+        return None
+    price = _fresh(facts, limits)
+    if price is None or price.lower_circuit is None or price.upper_circuit is None:
+        return _unknown(RiskRule.CIRCUIT_BAND, "the circuit limits")
+    for at in (effective_price(request, price), price.last_price):
+        for limit in (price.lower_circuit, price.upper_circuit):
+            if abs(at - limit) * 100 <= limits.circuit_percent * limit:
+                return Breach(
+                    RiskRule.CIRCUIT_BAND, f"{at} is within {limits.circuit_percent} % of the limit {limit}"
+                )
+        if not price.lower_circuit < at < price.upper_circuit:
+            return Breach(RiskRule.CIRCUIT_BAND, f"{at} is beyond the circuit limits")
+    return None
+
+
+def _fresh(facts: RiskFacts, limits: RiskLimits) -> PriceFacts | None:
+    price = facts.price
+    # A price of the future is as little to be trusted as an old one; clocks differ by a little.
+    if price is None or not -limits.price_max_age <= facts.now - price.at <= limits.price_max_age:
+        return None
+    return price
+
+
+def _unknown(rule: RiskRule, what: str) -> Breach:
+    return Breach(rule, f"{what} is not known just now", stale=True)
+
+
+def _seconds(window: timedelta) -> str:
+    return f"{window.total_seconds():g} s"
+
+
+RULES: dict[RiskRule, Callable[[OrderRequest, RiskFacts, RiskLimits], Breach | None]] = {
+    RiskRule.KILL_SWITCH: _kill_switch,
+    RiskRule.SESSION: _session,
+    RiskRule.CUT_OFF: _cut_off,
+    RiskRule.DUPLICATE_SIGNAL: _duplicate,
+    RiskRule.ORDER_RATE: _order_rate,
+    RiskRule.ORDER_QUANTITY: _order_quantity,
+    RiskRule.ORDER_VALUE: _order_value,
+    RiskRule.OPEN_ORDERS: _open_orders,
+    RiskRule.OPEN_POSITIONS: _open_positions,
+    RiskRule.DAILY_LOSS: _daily_loss,
+    RiskRule.FAT_FINGER: _fat_finger,
+    RiskRule.CIRCUIT_BAND: _circuit_band,
+}

@@ -1,0 +1,1 @@
+"""Real processes under a seeded nemesis, and the promise checked on what they leave behind."""
