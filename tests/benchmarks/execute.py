@@ -75,7 +75,9 @@ class Ours:
             await self._broker.ready(WORKERS)
             await plan_orders(PostgresOrderStore(Database(pool)), RandomIds(SystemClock()), ORDERS, due_in_s)
             deadline = time.monotonic() + PATIENCE_S
-            while await pool.fetchval("SELECT count(*) FROM order_ledger WHERE phase IN ('PLANNED', 'CLAIMED')"):
+            while await pool.fetchval(
+                "SELECT count(*) FROM order_ledger WHERE phase IN ('PLANNED', 'CLAIMED')"
+            ):
                 assert time.monotonic() < deadline, "slices are left over"
                 await asyncio.sleep(0.2)
         # Timed by the journal: from the first claim to the last outcome.

@@ -10,7 +10,8 @@ _ORDERS = """
 INSERT INTO orders (order_id, client_id, order_unique_key, fingerprint, fingerprint_version, instrument, side,
                     total_quantity, order_type, product, validity, strategy_tag, num_splits, duration_minutes,
                     randomize, starts_at, ends_at, lot_size, tick_size, units_per_broker_quantity, source,
-                    request_id, trace_id, created_at, order_queue_status, split_attempt, split_executor, last_seq)
+                    request_id, trace_id, created_at, order_queue_status, split_attempt, split_executor,
+                    last_seq)
 SELECT id(n), 'desk-' || n % 7, md5('key' || n), md5(n::text) || md5('f' || n), 1,
        'NSE:' || (ARRAY['RELIANCE', 'TCS', 'INFY', 'SBIN', 'HDFCBANK'])[1 + n % 5],
        (ARRAY['BUY', 'SELL'])[1 + n % 2], 100, 'MARKET', 'MIS', 'DAY', 'trend-' || n % 11, 10, 60, true,
@@ -32,8 +33,10 @@ SELECT id(n), k, 0, md5(n || '-' || k)::uuid, 'BE' || substr(md5(k || '.' || n),
 FROM generate_series($1::int, $2::int) n, generate_series(1, 10) k
 """
 _FILLS = """
-INSERT INTO fills (exchange, broker_order_id, trade_id, trade_day, order_id, seq, chunk, quantity, price, filled_at)
-SELECT 'NSE', broker_id(n, k), (n * 10 + k)::text, at(n)::date, id(n), k, 0, 10, 1400 + n % 90, at(n) + k * interval '6 minutes'
+INSERT INTO fills (exchange, broker_order_id, trade_id, trade_day, order_id, seq, chunk, quantity, price,
+                   filled_at)
+SELECT 'NSE', broker_id(n, k), (n * 10 + k)::text, at(n)::date, id(n), k, 0, 10, 1400 + n % 90,
+       at(n) + k * interval '6 minutes'
 FROM generate_series($1::int, $2::int) n, generate_series(1, 10) k
 """
 _CALLS = """
@@ -47,7 +50,8 @@ FROM generate_series($1::int, $2::int) n, generate_series(1, 10) k
 _JOURNAL = """
 INSERT INTO order_events (order_id, seq, at, kind, data)
 SELECT id(n), 1, at(n), 'order_accepted',
-       jsonb_build_object('kind', 'order_accepted', 'source', 'api', 'total_quantity', 100, 'padding', repeat('x', 300))
+       jsonb_build_object('kind', 'order_accepted', 'source', 'api', 'total_quantity', 100,
+                          'padding', repeat('x', 300))
 FROM generate_series($1::int, $2::int) n
 UNION ALL
 SELECT id(n), 2, at(n), 'split_claimed', '{"kind": "split_claimed", "attempt": 1, "executor": "exc_1"}'
@@ -81,8 +85,8 @@ _PLANNED = (
     _ORDERS.format(last_seq=3),
     _SLICES.format(stage="'SCHEDULED', NULL, 0"),
     _LEDGER.format(
-        placed="NULL, 'PLANNED', 'PLANNED', 10, 10, 0, clock_timestamp(), clock_timestamp() + interval '1 hour',"
-        " 0, NULL, NULL, '{}'"
+        placed="NULL, 'PLANNED', 'PLANNED', 10, 10, 0, clock_timestamp(),"
+        " clock_timestamp() + interval '1 hour', 0, NULL, NULL, '{}'"
     ),
 )
 # Finished orders are 30 days old, and a second apart.

@@ -1,9 +1,9 @@
 """How late slices reach the broker: on an idle cluster beside a bare loop, right after acceptance, and paced.
 
-All processes are real: gateway, order API, two workers, Postgres with fsync on, Redis; the broker is a stub that
-notes when it received what, by the clock of the machine. The bare loop runs in the same minute, with as many
-instants in between: a timer, one conditional update, one HTTP call. With the limiter lifted first; then with it,
-many orders due at once and a cancel among them.
+All processes are real: gateway, order API, two workers, Postgres with fsync on, Redis; the broker is a stub
+that notes when it received what, by the clock of the machine. The bare loop runs in the same minute, with as
+many instants in between: a timer, one conditional update, one HTTP call. With the limiter lifted first; then
+with it, many orders due at once, and the same with a cancel among them.
 """
 
 import argparse
@@ -52,7 +52,10 @@ LIMITS = {
     # A cancel is taken for refused, and repeated, unless the book shows it soon.
     "BROKER_SYNC_INTERVAL_SECONDS": "1",
 }
-BARE_FORM = "exchange=NSE&tradingsymbol=TCS&transaction_type=BUY&quantity=10&order_type=MARKET&product=CNC"
+BARE_ORDER = {
+    "exchange": "NSE", "tradingsymbol": "TCS", "transaction_type": "BUY", "quantity": 10,
+    "order_type": "MARKET", "product": "CNC",
+}  # fmt: skip
 CREATE_BARE = "CREATE TABLE bare_slices (id int PRIMARY KEY, claimed boolean NOT NULL)"
 CLAIM_BARE = "UPDATE bare_slices SET claimed = true WHERE id = $1 AND NOT claimed RETURNING id"
 
@@ -97,7 +100,7 @@ class Cluster:
         """The executions of orders once the broker has them all."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            rows = await self.pool.fetch(
+            rows: list[asyncpg.Record] = await self.pool.fetch(
                 "SELECT l.tag, l.due_at, l.exchange_id, o.created_at"
                 " FROM order_ledger l JOIN orders o USING (order_id) WHERE order_id = ANY($1)",
                 list(order_ids),
@@ -145,7 +148,7 @@ async def bare_loop(cluster: Cluster, slices: int, first: float, apart_s: float)
     async def send(number: int) -> None:
         await asyncio.sleep(max(0.0, first + number * apart_s - time.time()))
         assert await cluster.pool.fetchval(CLAIM_BARE, number) == number
-        await lines.ask("POST", "/orders", f"{BARE_FORM}&tag=bare-{number}")
+        await lines.ask("POST", "/orders", json.dumps(BARE_ORDER | {"tag": f"bare-{number}"}))
 
     await asyncio.gather(*(send(number) for number in range(slices)))
     lines.close()
@@ -162,28 +165,42 @@ async def right_after_acceptance(cluster: Cluster, orders: int) -> list[float]:
     return [received[row["tag"]] - row["created_at"].timestamp() for row in rows]
 
 
-async def limited(cluster: Cluster) -> tuple[float, int]:
-    """Seconds from the first to the last of the orders that are due at once; and how many of them went out
-    between the wish to cancel another one and its cancel."""
-    live = await cluster.gateway.order()
-    [placed] = await cluster.executions([live])
+async def due_at_once(cluster: Cluster) -> list[str]:
+    """Post as many orders for one instant, a few seconds from now; their ids."""
     await asyncio.sleep(2.0)  # the lane is rested
     due_at = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
-    order_ids = [await cluster.gateway.order(start_at=due_at) for _ in range(LIMITED)]
-    deadline = time.monotonic() + PATIENCE_S
-    while len(cluster.received()) < 3:
+    return [await cluster.gateway.order(start_at=due_at) for _ in range(LIMITED)]
+
+
+async def paced(cluster: Cluster) -> float:
+    """Seconds from the first to the last of the orders that are due at once."""
+    rows = await cluster.executions(await due_at_once(cluster))
+    received = cluster.received()
+    instants = sorted(received[row["tag"]] for row in rows)
+    return instants[-1] - instants[0]
+
+
+async def cancel_among_paced(cluster: Cluster) -> tuple[float, int]:
+    """How long a cancel takes while many orders wait for the limiter, and how many of them go out meanwhile."""
+    live = await cluster.gateway.order()
+    await cluster.executions([live])
+    order_ids = await due_at_once(cluster)
+    before, deadline = len(cluster.received()), time.monotonic() + PATIENCE_S
+    while len(cluster.received()) < before + 2:
         assert time.monotonic() < deadline, "nothing is sent"
         await asyncio.sleep(0.02)
     asked_at = time.time()
     await cluster.gateway.cancel(live)
     rows = await cluster.executions(order_ids)
-    while placed["exchange_id"] not in (cancels := cluster.received("cancel")):
+    [placed] = await cluster.executions([live])
+    broker_order_id = placed["exchange_id"]
+    while broker_order_id not in (cancels := cluster.received("cancel")):
         assert time.monotonic() < deadline, "the cancel does not reach the broker"
         await asyncio.sleep(0.1)
-    received = cluster.received()
-    instants = sorted(received[row["tag"]] for row in rows)
-    cancelled_at = cancels[placed["exchange_id"]]
-    return instants[-1] - instants[0], sum(asked_at < instant < cancelled_at for instant in instants)
+    received, cancelled_at = cluster.received(), cancels[broker_order_id]
+    instants = [received[row["tag"]] for row in rows]
+    assert cancelled_at < max(instants), "the cancel waited for all placements"
+    return cancelled_at - asked_at, sum(asked_at < instant < cancelled_at for instant in instants)
 
 
 def by_the_rules_s() -> float:
@@ -202,7 +219,8 @@ async def measure(cluster: Cluster, env: Mapping[str, str], args: argparse.Names
     await cluster.pool.execute("TRUNCATE orders, order_slices, order_ledger, order_events, broker_events")
     with processes([command] * WORKERS, {**env, **LIMITS}):
         await cluster.desk.ready(WORKERS)
-        took_s, before_cancel = await limited(cluster)
+        took_s = await paced(cluster)
+        cancel_s, before_cancel = await cancel_among_paced(cluster)
 
     def ms(seconds: float) -> float:
         return round(seconds * 1000, 2)
@@ -227,7 +245,8 @@ async def measure(cluster: Cluster, env: Mapping[str, str], args: argparse.Names
             "limited_seconds": round(took_s, 3),
             "limited_minimum_seconds": LIMITED / PER_SECOND,
             "limited_by_the_rules_seconds": round(by_the_rules_s(), 3),
-            "placements_between_cancel_and_its_receipt": before_cancel,
+            "cancel_among_paced_ms": ms(cancel_s),
+            "placements_while_it_waited": before_cancel,
         },
     )
 

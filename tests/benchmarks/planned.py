@@ -11,7 +11,9 @@ from pulse_domain.testing.factories import new_order, plan
 _AT_ONCE = 8
 
 
-async def plan_orders(store: PostgresOrderStore, ids: RandomIds, orders: int, due_in_s: Sequence[float]) -> None:
+async def plan_orders(
+    store: PostgresOrderStore, ids: RandomIds, orders: int, due_in_s: Sequence[float]
+) -> None:
     """Store so many orders with a slice for each instant, counted from when an order is accepted.
 
     No worker may be splitting meanwhile.

@@ -31,8 +31,9 @@ class Desk:
         now = time.time()
         if method == b"POST" and path == b"/orders":
             form = body.decode()
+            tag: str = msgspec.json.decode(body)["tag"]
             order_id = f"{next(self._numbers):012d}"
-            self.receipts.append(("place", form.rpartition("tag=")[2], now))
+            self.receipts.append(("place", tag, now))
             self.book[order_id] = form, now
             return {"order_id": order_id}
         if method == b"DELETE":

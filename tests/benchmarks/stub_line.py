@@ -1,4 +1,4 @@
-"""The thinnest adapter of a broker: an order as a form over a kept connection, an id as the answer."""
+"""The thinnest adapter of a broker: an order over a kept connection, an id as the answer."""
 
 import asyncio
 from collections import deque
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -83,7 +82,7 @@ class Lines:
 
 
 def _row(order_id: str, form: str, at: float, *, cancelled: bool) -> BrokerOrder:
-    field = dict(parse_qsl(form))
+    field = msgspec.json.decode(form)
     return BrokerOrder(
         broker_order_id=BrokerOrderId(order_id),
         tags=(field["tag"],),
@@ -106,7 +105,7 @@ class StubLine:
         self._lines = Lines(host, port)
 
     async def place(self, ticket: OrderTicket, *, timeout_s: float) -> BrokerOrderId:
-        body = urlencode(
+        body = msgspec.json.encode(
             {
                 "exchange": ticket.instrument.exchange,
                 "tradingsymbol": ticket.instrument.symbol,
@@ -116,7 +115,7 @@ class StubLine:
                 "product": ticket.product,
                 "tag": ticket.tag,
             }
-        )
+        ).decode()
         return BrokerOrderId((await self._ask("POST", "/orders", body, timeout_s))["order_id"])
 
     async def cancel(self, broker_order_id: BrokerOrderId, *, timeout_s: float) -> None:
@@ -150,7 +149,8 @@ class StubLine:
 
     async def updates(self) -> AsyncIterator[BrokerOrder]:
         await asyncio.Event().wait()
-        for update in ():
+        nothing: tuple[BrokerOrder, ...] = ()
+        for update in nothing:
             yield update
 
     async def close(self) -> None:

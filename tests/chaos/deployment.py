@@ -33,6 +33,7 @@ from pulse.supervisor import ChildFailed
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded import EmbeddedPostgres, EmbeddedRedis
 from pulse_adapters.postgres.migrate import migrate
+from pulse_adapters.postgres.pool import UNAVAILABLE
 from tests.chaos.timeline import Timeline
 from tests.chaos.wire import HOST, Wire
 from tests.promise.invariants import Freeze
@@ -265,12 +266,12 @@ class Deployment:
         """Read from Postgres past all wires; nothing where it is away."""
         try:
             connection = await asyncpg.connect(self.dsn, timeout=3)
-        except (OSError, TimeoutError, asyncpg.PostgresError):
+        except UNAVAILABLE:
             return []
         try:
             rows: list[Any] = await connection.fetch(sql, *args, timeout=5)
             return rows
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except UNAVAILABLE:
             return []
         finally:
             connection.terminate()

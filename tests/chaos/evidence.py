@@ -7,8 +7,9 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from pulse_adapters.postgres.pool import Database, create_pool
+from pulse_adapters.postgres.pool import UNAVAILABLE, Database, create_pool
 from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_domain.errors import StorageUnavailable
 from pulse_domain.orders.ids import OrderId
 from pulse_domain.orders.journal import OrderHistory
 from pulse_domain.orders.slices import outcome_of, stage_of
@@ -92,7 +93,7 @@ async def undone_ids(deployment: Deployment) -> list[str]:
             views = [await store.get(order_id) for order_id in ids]
         finally:
             await pool.close()
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except (*UNAVAILABLE, StorageUnavailable) as error:
         return [f"unreadable: {type(error).__name__}"]
     return [view.order.order_id for view in views if view is not None and not view.summary.done]
 

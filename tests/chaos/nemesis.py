@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
+from pulse_adapters.postgres.pool import UNAVAILABLE
 from tests.chaos.clients import Clients
 from tests.chaos.deployment import SETTINGS, Deployment, Member
 from tests.chaos.load import CROSSED, CROSSING_PRICE, HELD_PRICE, RESTING
@@ -90,6 +91,12 @@ _WORDS: dict[str, list[dict[str, Any]]] = {
         {"kind": "drop_after", "call": "place", "times": 3, "probability": 0.6},
         {"kind": "truncate", "times": 4, "rows": 3, "probability": 0.6},
     ],
+    # For longer than a lease: whoever takes time for proof sends again what is there.
+    "no_books": [
+        _UNTOLD,
+        {"kind": "html_504_before", "call": "book", "times": 30},
+        {"kind": "drop_after", "call": "place", "times": 2},
+    ],
     "pushes": [
         {"kind": "lose_update", "times": 15, "probability": 0.5},
         {"kind": "double_update", "times": 15, "probability": 0.5},
@@ -112,6 +119,7 @@ class Nemesis:
         rng.shuffle(self._words)
         self._timeline = deployment.timeline
         self._ledger: asyncpg.Connection | None = None
+        self._looking = asyncio.Lock()
         self._thaws: list[asyncio.Task[None]] = []
         self._prices = {RESTING: HELD_PRICE, CROSSED: HELD_PRICE}
         self._struck = 0
@@ -258,7 +266,11 @@ class Nemesis:
         """Let the next placements hang, so that there is somebody between claim and outcome."""
         kind = self._rng.choice(["hang_after", "timeout_before", "timeout_before"])
         rule = {"kind": kind, "call": "place", "times": 2, "seconds": [_CALL_S + 1, _CALL_S + 2]}
-        if await self._deployment.control("POST", "/faults", {"rules": [_UNTOLD, rule]}) is not None:
+        rules = [_UNTOLD, rule]
+        if kind == "hang_after":
+            # What is there is not to be seen before the lease is over.
+            rules.append({"kind": "html_504_before", "call": "book", "times": 30})
+        if await self._deployment.control("POST", "/faults", {"rules": rules}) is not None:
             self._timeline.note("exchange", f"{kind}, twice")
 
     async def _claimer(self, seconds: float = _AIM_S) -> Member | None:
@@ -281,16 +293,17 @@ class Nemesis:
         return [row["id"] for row in await self._look(sql, executor)]
 
     async def _look(self, sql: str, *args: Any) -> list[Any]:
-        try:
-            if self._ledger is None or self._ledger.is_closed():
-                self._ledger = await asyncpg.connect(self._deployment.dsn, timeout=2)
-            rows: list[Any] = await self._ledger.fetch(sql, *args, timeout=2)
-            return rows
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            if self._ledger is not None:
-                self._ledger.terminate()
-            self._ledger = None
-            return []
+        async with self._looking:  # the lanes share one connection
+            try:
+                if self._ledger is None or self._ledger.is_closed():
+                    self._ledger = await asyncpg.connect(self._deployment.dsn, timeout=2)
+                rows: list[Any] = await self._ledger.fetch(sql, *args, timeout=2)
+                return rows
+            except UNAVAILABLE:
+                if self._ledger is not None:
+                    self._ledger.terminate()
+                self._ledger = None
+                return []
 
     def _any_worker(self) -> Member:
         workers = self._deployment.workers

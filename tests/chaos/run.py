@@ -57,7 +57,7 @@ FULL = Storm(
         ),
         # Early: a death before a restart of Postgres cannot be proven any more.
         Lane(name="store", actions={"postgres_fast": 1, "postgres_immediate": 1}, pause_s=(0.5, 6.0)),
-        Lane(name="words", actions={"words": 7, "halt": 2}, pause_s=(1.5, 3.5)),
+        Lane(name="words", actions={"words": 8, "halt": 2}, pause_s=(1.5, 3.5)),
     ),
 )  # fmt: skip
 
@@ -132,6 +132,7 @@ async def run_seed(seed: int, storm: Storm, *, loud: bool = False) -> Verdict:
     rng = Random(seed)
     deployment = Deployment(seed, timeline, storm.workers, storm.environ)
     clients: Clients | None = None
+    wanting: list[asyncio.Task[None]] = []
     try:
         await deployment.start()
         timeline.note("nemesis", f"begins, seed {seed}")
@@ -145,7 +146,7 @@ async def run_seed(seed: int, storm: Storm, *, loud: bool = False) -> Verdict:
             await asyncio.sleep(max(0.0, began + wishes[number].at_s - timeline.seconds))
             await clients.wish(wishes[number])
 
-        wanting = [asyncio.create_task(come(number)) for number in range(len(wishes))]
+        wanting += [asyncio.create_task(come(number)) for number in range(len(wishes))]
         await nemesis.run(storm.lanes)
         await asyncio.gather(*wanting)
         await clients.cancel_what_rests()
@@ -161,6 +162,9 @@ async def run_seed(seed: int, storm: Storm, *, loud: bool = False) -> Verdict:
             own_ends=[end for member in deployment.members.values() for end in member.own_ends],
         )  # fmt: skip
     finally:
+        for task in wanting:
+            task.cancel()
+        await asyncio.gather(*wanting, return_exceptions=True)
         if clients is not None:
             await clients.close()
         await deployment.close()

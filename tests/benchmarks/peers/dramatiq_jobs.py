@@ -11,7 +11,7 @@ import time
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-dramatiq.set_broker(RedisBroker(url=os.environ["REDIS_URL"]))  # type: ignore[no-untyped-call]
+dramatiq.set_broker(RedisBroker(url=os.environ["REDIS_URL"]))
 _opened: dict[int, int] = {}
 
 

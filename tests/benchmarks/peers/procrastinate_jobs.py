@@ -12,7 +12,7 @@ _DEFER_AT_ONCE = 500
 app = App(connector=PsycopgConnector(conninfo=os.environ["DATABASE_URL"], min_size=4, max_size=20))
 
 
-@app.task(name="noop")  # type: ignore[misc]  # it lives in another environment
+@app.task(name="noop")
 async def noop() -> None:
     pass
 

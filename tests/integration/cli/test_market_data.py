@@ -52,9 +52,10 @@ async def store_ticks(database: asyncpg.Pool, count: int = 12_000) -> list[Tick]
 
 
 async def store_candles(database: asyncpg.Pool, minutes: int, count: int = 40) -> list[Candle]:
-    prices = [Decimal(text) for text in ("3000.05", "3002.00", "2999.95", "3001.50")]
+    low, opens, closes, high = (Decimal(text) for text in ("2999.95", "3000.05", "3001.50", "3002.00"))
     candles = [
-        Candle(TCS, OPEN + timedelta(minutes=minutes * number), *prices, number + 1) for number in range(count)
+        Candle(TCS, OPEN + timedelta(minutes=minutes * number), opens, high, low, closes, number + 1)
+        for number in range(count)
     ]
     await PostgresCandleStore(Database(database)).save(
         [ClosedCandle(TCS, minutes, candle.start, candle) for candle in candles]

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from pulse_adapters.postgres.pool import Database, create_pool
@@ -89,6 +90,18 @@ class Inserter:
                 await asyncio.sleep(0.005)
 
 
+@asynccontextmanager
+async def long_reader(dsn: str) -> AsyncIterator[None]:
+    """Somebody who has looked into all days, and goes on."""
+    reader = await asyncpg.connect(dsn)
+    try:
+        async with reader.transaction():
+            await reader.fetch("SELECT * FROM market_ticks")
+            yield
+    finally:
+        await reader.close()
+
+
 async def test_ten_days_pass_and_seven_are_kept_while_others_insert(pool: asyncpg.Pool) -> None:
     clock = FakeClock(START)
     partitions, inserter = TickPartitions(Database(pool)), Inserter(pool, clock)
@@ -141,47 +154,35 @@ async def test_a_tick_of_a_day_without_a_partition_gets_one(pool: asyncpg.Pool) 
 
 async def test_a_long_reader_holds_up_nobody_who_inserts(pool: asyncpg.Pool, migrated_dsn: str) -> None:
     clock = FakeClock(START + timedelta(days=20))
-    partitions, inserter = TickPartitions(Database(pool)), Inserter(pool, clock)
+    patient = await create_pool(migrated_dsn, size=1, command_timeout_s=LIMIT_S)
+    partitions, inserter = TickPartitions(Database(patient)), Inserter(pool, clock)
     await partitions.create([day(0)])
-    reader = await asyncpg.connect(migrated_dsn)
-    reading = reader.transaction()
-    await reading.start()
-    await reader.fetch("SELECT * FROM market_ticks")
 
     async with inserter.running():
-        keeping = asyncio.create_task(partitions.keep(clock.now()))
-        await inserter.more(50)
-        assert not keeping.done(), "the reader may still look into the old day"
-        await reading.rollback()
+        async with long_reader(migrated_dsn):
+            keeping = asyncio.create_task(partitions.keep(clock.now()))
+            await inserter.more(50)
+            assert not keeping.done(), "the reader may still look into the old day"
         report = await asyncio.wait_for(keeping, LIMIT_S)
+    await patient.close()
 
     assert report.dropped == (day(0),)
-    await reader.close()
 
 
 async def test_a_drop_that_was_cut_off_is_finished_by_the_next(pool: asyncpg.Pool, migrated_dsn: str) -> None:
     partitions = TickPartitions(Database(pool))
     await partitions.create([day(0), day(1)])
-    reader = await asyncpg.connect(migrated_dsn)
-    reading = reader.transaction()
-    await reading.start()
-    await reader.fetch("SELECT * FROM market_ticks")
     hasty = await create_pool(migrated_dsn, size=1, command_timeout_s=0.3)
 
-    try:
-        await TickPartitions(Database(hasty)).keep(START + timedelta(days=20))
-        raise AssertionError("the reader is in the way")
-    except StorageUnavailable:
-        pass
-    assert await pool.fetchval("SELECT bool_or(inhdetachpending) FROM pg_inherits")
-    await reading.rollback()
-    await pool.execute(f"ALTER TABLE market_ticks DETACH PARTITION {partition_name(day(1))}")
+    async with long_reader(migrated_dsn):
+        with pytest.raises(StorageUnavailable):
+            await TickPartitions(Database(hasty)).keep(START + timedelta(days=20))
+        assert await pool.fetchval("SELECT bool_or(inhdetachpending) FROM pg_inherits")
+    await hasty.close()
     report = await partitions.keep(START + timedelta(days=20))
 
     assert report.dropped == (day(0), day(1))
     assert await days(pool) == names(20, 22)
-    await hasty.close()
-    await reader.close()
 
 
 async def test_keeping_at_once_makes_every_day_once(pool: asyncpg.Pool) -> None:
@@ -207,3 +208,48 @@ async def test_what_is_noted_of_recordings_goes_with_their_days(pool: asyncpg.Po
 
     assert await store.recordings(START - timedelta(days=9999)) == []
     assert await pool.fetchval("SELECT count(*) FROM tick_batches") == 0
+
+
+async def test_a_day_that_somebody_has_detached_is_left_to_them(pool: asyncpg.Pool) -> None:
+    partitions = TickPartitions(Database(pool))
+    await partitions.create([day(0), day(1)])
+    await pool.execute(f"ALTER TABLE market_ticks DETACH PARTITION {partition_name(day(0))}")
+
+    report = await partitions.keep(START + timedelta(days=20))
+
+    assert report.dropped == (day(1),)
+    assert await days(pool) == [partition_name(day(0)), *names(20, 22)]
+
+
+async def test_a_day_between_detaching_and_dropping_is_dropped_by_the_next(pool: asyncpg.Pool) -> None:
+    partitions = TickPartitions(Database(pool))
+    await partitions.create([day(0)])
+    name = partition_name(day(0))
+    await pool.execute(f"COMMENT ON TABLE {name} IS 'an old day: to be dropped'")
+    await pool.execute(f"ALTER TABLE market_ticks DETACH PARTITION {name}")
+
+    assert (await partitions.keep(START + timedelta(days=20))).dropped == (day(0),)
+
+
+async def test_a_role_that_may_not_create_tables_is_told_so(pool: asyncpg.Pool, migrated_dsn: str) -> None:
+    await pool.execute("DROP ROLE IF EXISTS only_rows")
+    await pool.execute("CREATE ROLE only_rows")
+    limited = await create_pool(f"{migrated_dsn}{'&' if '?' in migrated_dsn else '?'}role=only_rows", size=1)
+    store = PostgresTickStore(Database(limited))
+    try:
+        await pool.execute("GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO only_rows")
+        recording = await store.begin("synthetic")
+        batch = TickBatch(recording=recording, first=1, ticks=[Tick(TCS, START, Decimal(1))])
+        with pytest.raises(StorageUnavailable, match="the days of ticks cannot be made and dropped"):
+            await store.save(batch)
+        with pytest.raises(StorageUnavailable, match="the days of ticks cannot be made and dropped"):
+            await TickPartitions(Database(limited)).keep(START)
+
+        await TickPartitions(Database(pool)).keep(START)
+        await pool.execute("GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO only_rows")
+        await store.save(batch)
+    finally:
+        await limited.close()
+        await pool.execute("DROP OWNED BY only_rows; DROP ROLE only_rows")
+
+    assert await pool.fetchval("SELECT count(*) FROM market_ticks") == 1

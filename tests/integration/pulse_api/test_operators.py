@@ -11,6 +11,7 @@ from pulse_domain.orders.ids import BrokerOrderId, OrderId
 from pulse_domain.ports.order_store import BookFindings, Booking, Stranger
 from pulse_domain.ports.work_queue import Job, JobKind
 from pulse_domain.testing.factories import split_order
+from pulse_domain.testing.memory_queue import RecordingQueue
 from pulse_domain.testing.sequential_ids import SequentialIds
 from tests.integration.pulse_api.conftest import Api
 
@@ -87,6 +88,7 @@ async def test_person_finds_an_execution_at_the_broker(api: Api) -> None:
     assert found["execution"]["execution_id"] == execution.execution_id
     assert (found["execution"]["status"], found["execution"]["broker_order_id"]) == ("OPEN", "B-1")
     assert found["execution"]["flags"] == ["FOUND_BY_HAND"]
+    assert isinstance(api.ports.queue, RecordingQueue)
     assert api.ports.queue.jobs == [Job(JobKind.RECONCILE, execution.order_id)]
     journal = await api.ports.store.journal(execution.order_id, after_seq=0, limit=100)
     assert journal[-1].event == ev.ExecutionResolvedFound(
@@ -164,6 +166,7 @@ async def test_restored_store_is_shown_and_goes_on_only_when_it_is_confirmed(api
     assert "pulse reconcile" in refused["error"]["message"]
     assert (early.status, not_yet["error"]["code"]) == (409, "RECONCILE_REQUIRED")
     assert (order.status, halted["error"]["code"]) == (422, "TRADING_HALTED")
+    assert isinstance(api.ports.queue, RecordingQueue)
     assert Job(JobKind.RECONCILE) in api.ports.queue.jobs
 
     await store.note_findings(BookFindings(complete=True, strangers=(STRANGER,)))

@@ -38,6 +38,8 @@ class FakeBotApi:
         self._ids = itertools.count(1000)
         self._changed = asyncio.Condition()
         self._polling = 0
+        self._answers_pass = asyncio.Event()
+        self._answers_pass.set()
 
     # --- what people do
 
@@ -77,6 +79,11 @@ class FakeBotApi:
             body["parameters"] = parameters
         self.failures.setdefault(method, deque()).extend([(status, body)] * times)
 
+    def hold_answers(self) -> asyncio.Event:
+        """Keep the bot's answers to buttons waiting until the event is set."""
+        self._answers_pass.clear()
+        return self._answers_pass
+
     @property
     def waiting(self) -> int:
         """Updates that nobody has confirmed."""
@@ -112,6 +119,7 @@ class FakeBotApi:
             case "sendMessage":
                 return self._send(given)
             case "answerCallbackQuery":
+                await self._answers_pass.wait()
                 self.notes.append(str(given.get("text", "")))
                 return _ok(True)
         return _error(404, {"ok": False, "error_code": 404, "description": "Not Found"})

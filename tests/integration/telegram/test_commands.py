@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from pulse_adapters.ids import RandomIds
 from pulse_domain.testing.factories import new_order, split_order
+from pulse_domain.testing.memory_audit import InMemoryAuditLog
 from tests.integration.telegram.conftest import House
 from tests.integration.telegram.fake_bot_api import TOKEN
 
@@ -209,9 +210,15 @@ async def test_updates_are_confirmed_before_they_are_acted_on(house: House) -> N
 async def test_commands_are_taken_after_an_outage(house: House) -> None:
     house.telegram.fail("getUpdates", 502, "Bad Gateway", times=2)
     house.telegram.fail("getUpdates", 429, "Too Many Requests", retry_after=1)
-    await house.say("/help")
+    # Another process listens with the same token, as for a moment after a change of leader.
+    house.telegram.fail("getUpdates", 409, "Conflict: terminated by other getUpdates request", times=2)
+    with capture_logs() as lines:
+        await house.say("/help")
+        text = (await house.telegram.texts(1))[0]
 
-    assert "/status" in (await house.telegram.texts(1))[0]
+    assert "/status" in text
+    told = [line["event"] for line in lines if line["event"].startswith("Telegram can")]
+    assert told == ["Telegram cannot be listened to", "Telegram can be listened to again"]
 
 
 async def test_order_api_that_does_not_answer_is_told(house: House) -> None:
@@ -256,3 +263,33 @@ async def _audited_to(house: House, outcome: str, count: int = 1) -> list[tuple[
         while sum(entry[3] == outcome for entry in await house.audited()) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return await house.audited()
+
+
+async def test_command_does_not_wait_for_the_audit_log(house: House) -> None:
+    broken = InMemoryAuditLog(house.clock)
+    broken.down = True
+    house.desk._audit = broken
+
+    with capture_logs() as lines:
+        await house.answer("/halt")
+        await confirm(house)
+        await house.telegram.texts(2)
+
+    assert (await house.store.trading_state()).halted
+    missing = [line["outcome"] for line in lines if line["event"] == "a command is not in the audit log"]
+    assert missing[0] == "asked"
+    assert next(line["user_id"] for line in lines if line["event"] == "command") == 70
+
+
+async def test_confirmed_halt_does_not_wait_for_telegram(house: House) -> None:
+    await house.answer("/halt")
+    hold = house.telegram.hold_answers()
+
+    await confirm(house)
+    answer = (await house.telegram.texts(2))[1]
+    noted = list(house.telegram.notes)
+    hold.set()
+    await house.telegram.until(lambda: house.telegram.notes == ["Confirmed."])
+
+    assert "HALTED by telegram:70" in answer
+    assert noted == []

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.ids import RandomIds
-from pulse_adapters.postgres.session_locks import PostgresLeadership, PostgresPresence
 from pulse_adapters.postgres.pool import Database, create_pool
+from pulse_adapters.postgres.session_locks import PostgresLeadership, PostgresPresence
 from pulse_adapters.postgres.store import PostgresOrderStore
 from pulse_adapters.queue.memory import InProcessQueue
 from pulse_adapters.virtual.exchange import VirtualExchange

@@ -89,7 +89,7 @@ class Story:
         assert (waiting.phase, waiting.attempt) == (Phase.PLANNED, 0)
 
         stranger_ids = [row.broker_order_id for row in found.findings.strangers] if found.findings else []
-        rows = {row.broker_order_id: row for row in await floor.exchange.rows()}
+        rows = {str(row.broker_order_id): row for row in await floor.exchange.rows()}
         assert [rows[broker_id].quantity for broker_id in stranger_ids] == [40]
         assert [t.order.order_id for t in found.in_doubt] == [self.sent_since]
         assert UNPLANNED in found.in_doubt[0].execution.flags
@@ -192,9 +192,8 @@ async def test_a_copied_data_folder_is_told_by_what_the_broker_has(folder: Path)
             for process in floor.processes:
                 await process.finish()
             await asyncio.to_thread(server.stop)
-            await asyncio.to_thread(
-                subprocess.run, ["cp", "-a", folder / "postgres", folder / "copy"], check=True, timeout=60
-            )
+            copying = ["cp", "-a", str(folder / "postgres"), str(folder / "copy")]  # owners too
+            await asyncio.to_thread(lambda: subprocess.run(copying, check=True, timeout=60))
             server = await asyncio.to_thread(start)
             async with open_floor(server.dsn, floor.exchange) as went_on:
                 await went_on.start("worker-1b")

@@ -12,9 +12,12 @@ import asyncpg
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.postgres.pool import Database, create_pool
 from pulse_adapters.postgres.ticks import NUMBERS_EACH, PostgresTickStore
+from pulse_background.bootstrap import open_ports
+from pulse_background.settings import read_settings
 from pulse_background.workers.tick_recorder import RecorderSettings, TickRecorder
 from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Tick
+from service_kit import Metrics
 
 ROOT = Path(__file__).parents[3]
 LIMIT_S = 60.0
@@ -111,3 +114,23 @@ async def test_lost_connections_lose_and_double_nothing(database: asyncpg.Pool, 
 class HastyClock(SystemClock):
     async def sleep(self, seconds: float) -> None:
         await super().sleep(min(seconds, 0.02))
+
+
+async def test_the_leader_of_the_workers_makes_the_days(database: asyncpg.Pool, migrated_dsn: str) -> None:
+    settings = read_settings({"DATABASE_URL": migrated_dsn})
+    attached = (
+        "SELECT CAST(inhrelid AS regclass)::text FROM pg_inherits WHERE inhparent = 'market_ticks'::regclass"
+    )
+    for row in await database.fetch(attached):
+        await database.execute(f"DROP TABLE {row[0]}")
+
+    async with open_ports(settings, Metrics("test")) as ports:
+        loops = [asyncio.ensure_future(loop()) for loop in ports.leader_loops]
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                if len(await database.fetch(attached)) == 3:
+                    break
+                await asyncio.sleep(0.02)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)

@@ -43,7 +43,7 @@ def feed(made: CandleBuilder, *ticks: Tick) -> list[ClosedCandle]:
 
 def ohlcv(closed: ClosedCandle) -> Row | None:
     c = closed.candle
-    return c and (float(c.open), float(c.high), float(c.low), float(c.close), c.volume)
+    return None if c is None else (float(c.open), float(c.high), float(c.low), float(c.close), c.volume)
 
 
 def of(minutes: int, told: list[ClosedCandle]) -> list[Row | None]:

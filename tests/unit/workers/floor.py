@@ -27,7 +27,7 @@ from service_kit import Ids, current
 _STEPS = (
     "claim_orders", "save_split", "fail_split", "recover_splits", "next_due", "claim_executions", "book",
     "in_flight", "select", "find_by_tags", "broker_order_ids", "forget_sightings", "notice_restore",
-    "halt_for_reconcile", "note_findings",
+    "halt_for_reconcile", "note_findings", "archive",
 )  # fmt: skip
 
 

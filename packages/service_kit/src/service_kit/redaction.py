@@ -1,8 +1,8 @@
 """Takes secrets out of whatever is about to be logged.
 
 Two nets: the value under a key that names a secret, at any depth, and inside any string the shapes in which
-secrets travel (bearer tokens, passwords in addresses, JWTs, keys of chat bots, `password=...` in reprs and query
-strings). The second one rather masks a harmless word than lets a secret through.
+secrets travel (bearer tokens, passwords in addresses, JWTs, keys of chat bots, `password=...` in reprs and
+query strings). The second one rather masks a harmless word than lets a secret through.
 """
 
 import math

@@ -35,7 +35,7 @@ class PartitionKeeper:
                     try:
                         report = await self._partitions.keep(now)
                     except StorageUnavailable as error:
-                        log.warning("the store does not answer", error=error.message)
+                        log.error("the days of ticks are not kept", error=error.message)
                     else:
                         done = today
                         log.info(

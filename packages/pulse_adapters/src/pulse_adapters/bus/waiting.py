@@ -6,6 +6,7 @@ some events, so it may be told up to `MARK_S` too high.
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
+from itertools import islice, repeat
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -120,18 +121,16 @@ class Latest(Generic[T]):
         return len(self._events)
 
     def put(self, events: Sequence[T], at: float) -> None:
-        waiting, key_of = self._events, self._key
-        for event in events:
-            key = key_of(event)
-            if key in waiting:
-                self.conflated += 1
-            else:
-                if len(waiting) == self._size_max:
-                    oldest, _ = waiting.popitem(last=False)
-                    del self._since[oldest]
-                    self.dropped += 1
-                self._since[key] = at
-            waiting[key] = event
+        waiting, known = self._events, len(self._events)
+        # A key that waits keeps its place, so those that have come are the last.
+        waiting.update(zip(map(self._key, events), events, strict=True))
+        new = len(waiting) - known
+        self.conflated += len(events) - new
+        self._since.update(zip(islice(reversed(waiting), new), repeat(at), strict=False))
+        for _ in range(len(waiting) - self._size_max):
+            key, _event = waiting.popitem(last=False)
+            del self._since[key]
+            self.dropped += 1
 
     def take(self, count: int) -> list[T]:
         waiting = self._events

@@ -1,10 +1,10 @@
 """Where to begin when looking for planned executions: below it there was none a moment ago.
 
 Claimed executions leave dead entries in the index of planned ones. As long as some transaction holds an old
-snapshot they cannot be removed, and every look from the start of the index would step over all of them again. So
-what a slow look has found is remembered, and the next ones begin there. What is planned below that meanwhile is
-known where this process planned it, and found by the next full look otherwise. Full looks take a small part of
-the time, however long one is.
+snapshot they cannot be removed, and every look from the start of the index would step over all of them again.
+So what a slow look has found is remembered, and the next ones begin there. What is planned below that meanwhile
+is known where this process planned it, and found by the next full look otherwise. Full looks take a small part
+of the time, however long one is.
 """
 
 import time

@@ -32,7 +32,7 @@ FIND_SIGHTED = Statement(
     """)
 )
 
-# Seconds until the earliest planned execution of an order that is not to be cancelled, in the order of the index
+# Seconds until the earliest planned execution of an order that is not to be cancelled, in the index's order
 # (see CLAIM_EXECUTIONS); and how long it took to find it.
 NEXT_DUE = Statement(
     text("""
@@ -40,7 +40,7 @@ NEXT_DUE = Statement(
            CAST(extract(epoch FROM pg_catalog.clock_timestamp() - statement_timestamp()) AS float8) AS took_s
     FROM order_ledger l JOIN orders o USING (order_id)
     WHERE l.phase = 'PLANNED' AND l.due_at >= CAST(:not_before AS timestamptz)
-      AND (l.expires_at > (SELECT clock_timestamp())) IS TRUE
+      AND l.expires_at > (SELECT clock_timestamp())
       AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested AND o.paused_at IS NULL
       AND NOT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false)
     ORDER BY l.due_at, l.order_id, l.seq, l.chunk LIMIT 1

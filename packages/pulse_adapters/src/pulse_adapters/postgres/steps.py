@@ -293,8 +293,7 @@ RECOVER_SPLITS = Statement(
 )
 
 # Walks the index of planned executions in its order and stops at the limit: what else is planned, or was, must
-# not matter. A condition that another index could serve would let the planner fetch and sort all of it, hence
-# IS TRUE.
+# not matter. So there is no other index of them, which the planner might read all of and sort.
 CLAIM_EXECUTIONS = Statement(
     text("""
     WITH picked AS (
@@ -304,7 +303,7 @@ CLAIM_EXECUTIONS = Statement(
           AND l.phase = 'PLANNED' AND l.due_at <= (SELECT clock_timestamp())
           AND l.due_at > (SELECT clock_timestamp()) - make_interval(secs => :late_s)
           AND l.due_at >= CAST(:not_before AS timestamptz)
-          AND (l.expires_at > (SELECT clock_timestamp())) IS TRUE
+          AND l.expires_at > (SELECT clock_timestamp())
           AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested AND o.paused_at IS NULL
         ORDER BY l.due_at, l.order_id, l.seq, l.chunk LIMIT :limit
         FOR NO KEY UPDATE OF l, o SKIP LOCKED
@@ -510,27 +509,26 @@ NOTICE_RESTORE = Statement(
 # --- housekeeping
 
 
-def _archive() -> Statement:
-    parts = {
-        "slices": ("order_slices", "seq"),
-        "ledger": ("order_ledger", "seq, r.chunk"),
-        "fills": ("fills", "entry"),
-        "journal": ("order_events", "seq"),
-        "broker_events": ("broker_events", "id"),
-    }
-    rows = ", ".join(
-        f"'{name}', (SELECT coalesce(jsonb_agg(to_jsonb(r) ORDER BY r.{key}), '[]') FROM {table} r"
-        " WHERE r.order_id = h.order_id)"
-        for name, (table, key) in parts.items()
-    )
-    tables = ("orders", "webhook_sightings", *(table for table, _ in parts.values()))
-    removals = ", ".join(
-        f"{table}_gone AS (DELETE FROM {table} r USING held h WHERE r.order_id = h.order_id)" for table in tables
-    )
-    # Whatever changes an order changes its last_seq with it: where that is not the newest row that is seen here,
-    # what else is seen of the order is old too.
-    return Statement(
-        text(f"""
+_ARCHIVED_PARTS = {
+    "slices": ("order_slices", "r.seq"),
+    "ledger": ("order_ledger", "r.seq, r.chunk"),
+    "fills": ("fills", "r.entry"),
+    "journal": ("order_events", "r.seq"),
+    "broker_events": ("broker_events", "r.id"),
+}
+_ARCHIVED_ROWS = ", ".join(
+    f"'{name}', (SELECT coalesce(jsonb_agg(to_jsonb(r) ORDER BY {key}), '[]') FROM {table} r"  # noqa: S608
+    " WHERE r.order_id = h.order_id)"
+    for name, (table, key) in _ARCHIVED_PARTS.items()
+)
+_ARCHIVED_GONE = ", ".join(
+    f"{table}_gone AS (DELETE FROM {table} r USING held h WHERE r.order_id = h.order_id)"  # noqa: S608
+    for table in ("orders", "webhook_sightings", *(table for table, _ in _ARCHIVED_PARTS.values()))
+)
+# Whatever changes an order changes its last_seq with it: where that is not the newest row that is seen here,
+# what else is seen of the order is old too.
+ARCHIVE = Statement(
+    text(f"""
     WITH horizon AS (
         SELECT clock_timestamp() - make_interval(secs => :done_for_s) AS instant
     ),
@@ -555,19 +553,16 @@ def _archive() -> Statement:
         ORDER BY o.order_id FOR UPDATE OF o SKIP LOCKED
     ),
     kept AS (
-        INSERT INTO order_archive (order_id, client_id, order_unique_key, created_at, done_at, archived_at, data)
+        INSERT INTO order_archive (order_id, client_id, order_unique_key, created_at, done_at, archived_at,
+                                   data)
         SELECT order_id, client_id, order_unique_key, created_at, done_at, clock_timestamp(),
-               jsonb_build_object('order', to_jsonb(h) - 'done_at', {rows})
+               jsonb_build_object('order', to_jsonb(h) - 'done_at', {_ARCHIVED_ROWS})
         FROM held h
     ),
-    {removals}
+    {_ARCHIVED_GONE}
     SELECT (SELECT count(*) FROM held) AS archived, (SELECT max(order_id) FROM old) AS last
     """)  # noqa: S608  # tables of our own
-    )
-
-
-ARCHIVE = _archive()
-
+)
 
 FORGET_SIGHTINGS = Statement(
     text("""

@@ -228,6 +228,9 @@ class PostgresOrderStore:
             for key, indices in sorted(waiting.items()):
                 state = states.get(key)
                 if state is None:
+                    # It may have been there a moment ago: archived since.
+                    for index in indices:
+                        results[index] = Booked(BookResult.NOT_FOUND)
                     del waiting[key]
                     continue
                 after, booked = advance(state, [bookings[i] for i in indices], owners)
@@ -442,9 +445,7 @@ class PostgresOrderStore:
         row = await self._db.fetchrow(steps.FORGET_SIGHTINGS.sql, args)
         return int(row["gone"]) if row else 0
 
-    async def archive(
-        self, done_for_s: float, *, limit: int, after: OrderId | None = None
-    ) -> ArchiveResult:
+    async def archive(self, done_for_s: float, *, limit: int, after: OrderId | None = None) -> ArchiveResult:
         args = steps.ARCHIVE.args(done_for_s=done_for_s, limit=limit, after=after or "")
         row = await self._db.fetchrow(steps.ARCHIVE.sql, args)
         assert row is not None, "the statement always gives one row"

@@ -190,7 +190,8 @@ order_ledger = Table(
     _one_of("execution_status", ExecutionStatus),
     _one_of("phase", Phase),
     _one_of("terminal", TerminalReason, nullable=True),
-    # In the order in which they are claimed: many are due at the same instant, when a market opens.
+    # In the order in which they are claimed: many are due at the same instant, when a market opens. The only index
+    # of planned executions: with a second one the planner, which thinks that there are none, reads that and sorts.
     Index(
         "ix_order_ledger_due", "due_at", "order_id", "seq", "chunk", postgresql_where=text("phase = 'PLANNED'")
     ),
@@ -211,7 +212,6 @@ order_ledger = Table(
             " OR 'FOUND_BY_HAND' = ANY (flags)"
         ),
     ),
-    Index("ix_order_ledger_overdue", "expires_at", postgresql_where=text("phase = 'PLANNED'")),
     Index(
         "ix_order_ledger_placed",
         "due_at",

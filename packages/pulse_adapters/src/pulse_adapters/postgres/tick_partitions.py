@@ -7,20 +7,24 @@ would rule that out, so there is none: who inserts into a day without a partitio
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 
 import asyncpg
 from msgspec import Struct
 
 from pulse_adapters.postgres.pool import Database
+from pulse_domain.errors import StorageUnavailable
 
 _CREATE_LOCK, _DROP_LOCK = 8104, 8105
 _NAME = re.compile(r"market_ticks_(\d{4})_(\d{2})_(\d{2})")
 
-# Also days whose detaching was interrupted, half done or before the table was dropped.
+# Says of a table that it is ours to drop, also when somebody was interrupted between detaching and dropping it.
+# One that a person has detached, to keep it, does not say so.
+_OLD = "an old day: to be dropped"
 _DAYS = """
-SELECT c.relname AS name, i.inhdetachpending AS pending
+SELECT c.relname AS name, i.inhdetachpending AS pending, obj_description(c.oid, 'pg_class') AS note
 FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
 WHERE c.relkind = 'r' AND c.relname ~ '^market_ticks_\\d{4}_\\d{2}_\\d{2}$'
   AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = CAST('market_ticks' AS regclass))
@@ -68,6 +72,15 @@ class TickPartitions:
         created = await self.create(today + timedelta(days=number) for number in range(self._days_ahead + 1))
         return PartitionReport(created=created, dropped=await self._drop(today - self._retention))
 
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        try:
+            async with self._db.connection() as connection:
+                yield connection
+        except asyncpg.PostgresError as error:  # such as a role that may not create tables
+            reason = f"the days of ticks cannot be made and dropped: {str(error).splitlines()[0]}"
+            raise StorageUnavailable(reason, cause=type(error).__name__) from error
+
     async def create(self, days: Iterable[date]) -> tuple[date, ...]:
         """Make the partitions that are missing, and tell which those were.
 
@@ -75,15 +88,16 @@ class TickPartitions:
             StorageUnavailable.
         """
         created = []
-        async with self._db.connection() as connection, connection.transaction():
+        async with self._connection() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _CREATE_LOCK)
-            present = {row["name"] for row in await connection.fetch(_DAYS)}
+            attached = {row["name"]: row["pending"] is not None for row in await connection.fetch(_DAYS)}
             for day in sorted(set(days)):
                 name = partition_name(day)
-                if name not in present:
+                if not attached.get(name):
                     # Names and instants are made of a date, no value of anybody's.
                     begins = datetime.combine(day, time(), UTC)
-                    await connection.execute(f"CREATE TABLE {name} (LIKE market_ticks)")
+                    if name not in attached:
+                        await connection.execute(f"CREATE TABLE {name} (LIKE market_ticks)")
                     await connection.execute(
                         f"ALTER TABLE market_ticks ATTACH PARTITION {name}"
                         f" FOR VALUES FROM ('{begins}') TO ('{begins + timedelta(days=1)}')"
@@ -94,16 +108,16 @@ class TickPartitions:
     async def _drop(self, newest: date) -> tuple[date, ...]:
         """Drop the days up to `newest`."""
         dropped = []
-        async with self._db.connection() as connection:
+        async with self._connection() as connection:
             # Whoever else is at it does the same.
             if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _DROP_LOCK):
                 return ()
             try:
-                for row in await connection.fetch(_DAYS):
+                # While one is half detached no other can be.
+                for row in sorted(await connection.fetch(_DAYS), key=lambda row: not row["pending"]):
                     day = _day(row["name"])
-                    if day <= newest:
-                        await _detach(connection, row["name"], row["pending"])
-                        await connection.execute(f"DROP TABLE {row['name']}")
+                    if day <= newest and (row["pending"] is not None or row["note"] == _OLD):
+                        await _drop(connection, row["name"], row["pending"])
                         dropped.append(day)
                 before = datetime.combine(newest + timedelta(days=1), time(), UTC)
                 await connection.execute(_FORGET, before)
@@ -112,11 +126,13 @@ class TickPartitions:
         return tuple(sorted(dropped))
 
 
-async def _detach(connection: asyncpg.Connection, name: str, pending: bool | None) -> None:
-    """pending: whether an earlier try was cut off half way; None where the table is not attached."""
+async def _drop(connection: asyncpg.Connection, name: str, pending: bool | None) -> None:
+    """pending: whether an earlier detaching was cut off half way; None where the table is not attached."""
     if pending is not None:
+        await connection.execute(f"COMMENT ON TABLE {name} IS '{_OLD}'")
         how = "FINALIZE" if pending else "CONCURRENTLY"
         await connection.execute(f"ALTER TABLE market_ticks DETACH PARTITION {name} {how}")
+    await connection.execute(f"DROP TABLE {name}")
 
 
 def _day(name: str) -> date:

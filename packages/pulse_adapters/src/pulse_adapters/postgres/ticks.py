@@ -15,6 +15,7 @@ from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.statements import Statement
 from pulse_adapters.postgres.tick_partitions import TickPartitions
 from pulse_adapters.postgres.tick_rows import COLUMNS, HEADER, TRAILER, TickRows
+from pulse_domain.errors import StorageUnavailable
 from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Tick
 from pulse_domain.ports.tick_store import Recording, TickBatch
@@ -90,7 +91,10 @@ class PostgresTickStore:
             await self._copy(batch)
         except asyncpg.CheckViolationError:
             await self._partitions.create({tick.at.astimezone(UTC).date() for tick in batch.ticks})
-            await self._copy(batch)
+            try:
+                await self._copy(batch)
+            except asyncpg.CheckViolationError as error:  # a day that is just being dropped
+                raise StorageUnavailable("a day of the batch has no partition") from error
 
     async def _register(self, instruments: set[Instrument]) -> None:
         names = {str(instrument): instrument for instrument in instruments}

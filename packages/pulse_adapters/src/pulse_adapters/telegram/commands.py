@@ -4,6 +4,7 @@ Only chats of the list are heard; of others nobody learns that somebody is here.
 asked twice, of the same person in the same chat. Everything that is taken is on record.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -124,7 +125,6 @@ class CommandDesk:
         code, _, word = press.data.partition(":")
         pending = self._pending.get(code)
         if pending is None or pending.chat_id != press.chat_id or pending.until < self._clock.monotonic():
-            self._pending.pop(code, None)
             await self._note(press, "This question is not open any more.")
             await self._record(
                 press.chat_id, press.user_id, pending.action if pending else "confirm", "expired"
@@ -135,8 +135,8 @@ class CommandDesk:
         else:
             del self._pending[code]
             if word == "yes":
-                await self._note(press, "Confirmed.")
-                await self._do(pending)
+                # At once: the app's spinner is nothing that a halt should wait for.
+                await asyncio.gather(self._do(pending), self._note(press, "Confirmed."))
             else:
                 await self._note(press, "Dismissed.")
                 self._chats.reply(press.chat_id, f"/{pending.action} is dismissed; nothing was done.")

@@ -3,8 +3,8 @@
 Every call is one request in a thread of its own; what its end means is decided in `outcomes`. Orders go out
 as variety `regular` and whole: the broker's own slicing is never asked for, as a part of it can fail.
 
-Reason codes of refusals before any call: those of `real_broker`, and NO_PROTECTION_BAND. Those of answers are in
-`outcomes`.
+Reason codes of refusals before any call: those of `real_broker`, and NO_PROTECTION_BAND. Those of answers are
+in `outcomes`.
 """
 
 import re

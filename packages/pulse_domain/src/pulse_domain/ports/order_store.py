@@ -370,9 +370,7 @@ class OrderStore(Protocol):
         """Drop webhook sightings that no replay window can reach any more."""
         ...
 
-    async def archive(
-        self, done_for_s: float, *, limit: int, after: OrderId | None = None
-    ) -> ArchiveResult:
+    async def archive(self, done_for_s: float, *, limit: int, after: OrderId | None = None) -> ArchiveResult:
         """Move orders out of the way that have been done for so long, with all that belongs to them.
 
         Looks at the next orders by id, `limit` of them. Passes over those that are not done, that have an

@@ -535,9 +535,7 @@ class InMemoryOrderStore:
             del self._sightings[key]
         return len(old)
 
-    async def archive(
-        self, done_for_s: float, *, limit: int, after: OrderId | None = None
-    ) -> ArchiveResult:
+    async def archive(self, done_for_s: float, *, limit: int, after: OrderId | None = None) -> ArchiveResult:
         horizon = self._clock.now() - timedelta(seconds=done_for_s)
         page = [
             order_id

@@ -10,7 +10,12 @@ class ArchiveOrders:
     """pause: waited for between two batches, so that work at hand is not slowed."""
 
     def __init__(
-        self, store: OrderStore, pause: Callable[[], Awaitable[None]], *, done_for_s: float, batch_size: int = 100
+        self,
+        store: OrderStore,
+        pause: Callable[[], Awaitable[None]],
+        *,
+        done_for_s: float,
+        batch_size: int = 100,
     ) -> None:
         self._store = store
         self._pause = pause

@@ -1,8 +1,8 @@
 """Take in what the broker says of its orders, pushed or read: both end here.
 
-A fact is true whoever learns it and however often. Rows are matched by tag, else by the broker order id: pushes of
-some brokers carry no tag, nor does an order that a person found. A row with our prefix that matches nothing is a
-stranger, and is reported.
+A fact is true whoever learns it and however often. Rows are matched by tag, else by the broker order id: pushes
+of some brokers carry no tag, nor does an order that a person found. A row with our prefix that matches nothing
+is a stranger, and is reported.
 """
 
 from collections.abc import Callable, Iterable

@@ -2091,9 +2091,7 @@ class OrderStoreContract:
         )
         assert listed[1].summary.average_price == Decimal("1402.35")
 
-    async def test_open_orders_are_those_that_a_cancel_would_change(
-        self, store: OrderStore, ids: Ids
-    ) -> None:
+    async def test_open_orders_are_those_that_a_cancel_would_change(self, store: OrderStore, ids: Ids) -> None:
         filled_one = await split_order(store, ids)
         await claim(store, limit=1)
         await tell(store, filled_one, filled("T-1", 100))

@@ -12,9 +12,9 @@ branch_labels = None
 depends_on = None
 
 
-# Which store this is: the server, its timeline, the database, and the table itself; NULL on a standby. A promoted
-# standby and a recovery begin a new timeline (told by the file that is written now: pg_control tells it only after
-# the next checkpoint); a dump that is restored into the same database makes the table anew.
+# Which store this is: the server, its timeline, the database, and the table itself; NULL on a standby. A
+# promoted standby and a recovery begin a new timeline (told by the file that is written now: pg_control tells
+# it only after the next checkpoint); a dump that is restored into the same database makes the table anew.
 _IDENTITY = """
 CREATE FUNCTION pulse_store_identity() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 BEGIN

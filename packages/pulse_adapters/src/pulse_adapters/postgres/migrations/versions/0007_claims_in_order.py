@@ -1,4 +1,4 @@
-"""Planned executions in the order in which they are claimed.
+"""Planned executions in the order in which they are claimed, and by no other index.
 
 Revision ID: 0007
 Revises: 0006
@@ -13,6 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.execute("DROP INDEX ix_order_ledger_overdue")
     op.execute("DROP INDEX ix_order_ledger_due")
     op.execute(
         "CREATE INDEX ix_order_ledger_due ON order_ledger (due_at, order_id, seq, chunk)"
@@ -23,3 +24,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP INDEX ix_order_ledger_due")
     op.execute("CREATE INDEX ix_order_ledger_due ON order_ledger (due_at) WHERE phase = 'PLANNED'")
+    op.execute("CREATE INDEX ix_order_ledger_overdue ON order_ledger (expires_at) WHERE phase = 'PLANNED'")
