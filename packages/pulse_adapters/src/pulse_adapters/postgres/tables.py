@@ -190,8 +190,9 @@ order_ledger = Table(
     _one_of("execution_status", ExecutionStatus),
     _one_of("phase", Phase),
     _one_of("terminal", TerminalReason, nullable=True),
-    # In the order in which they are claimed: many are due at the same instant, when a market opens. The only index
-    # of planned executions: with a second one the planner, which thinks that there are none, reads that and sorts.
+    # In the order in which they are claimed: many are due at the same instant, when a market opens. It is the
+    # only index of planned executions: of another one the planner, which thinks that there are none, reads all
+    # and sorts it.
     Index(
         "ix_order_ledger_due", "due_at", "order_id", "seq", "chunk", postgresql_where=text("phase = 'PLANNED'")
     ),
