@@ -16,19 +16,19 @@ _TALKATIVE = ("httpx", "httpcore", "uvicorn.access")
 
 
 @contextmanager
-def logging_of(service: str) -> Iterator[io.StringIO]:
+def logging_of(service: str, level: str = "INFO") -> Iterator[io.StringIO]:
     """Configure logging as `service` does, and give what it writes to."""
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in _TALKATIVE}
-    level, raising = root.level, logging.raiseExceptions
+    root_level, raising = root.level, logging.raiseExceptions
     stream = io.StringIO()
-    configure(service, stream=stream)
+    configure(service, level, stream=stream)
     try:
         yield stream
     finally:
         # Those of pytest come and go with each phase of a test.
         root.handlers[:] = [it for it in root.handlers if not isinstance(it.formatter, ProcessorFormatter)]
-        root.setLevel(level)
+        root.setLevel(root_level)
         logging.raiseExceptions = raising
         for name, former in levels.items():
             logging.getLogger(name).setLevel(former)

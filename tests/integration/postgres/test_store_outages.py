@@ -121,6 +121,7 @@ METHODS: dict[str, Callable[[OrderStore], Awaitable[Any]]] = {
     "broker_order_ids": lambda store: store.broker_order_ids(SystemClock().now() - timedelta(days=1)),
     "forget_sightings": lambda store: store.forget_sightings(3600.0),
     "archive": lambda store: store.archive(3600.0, limit=10),
+    "open_orders": lambda store: store.open_orders(10),
     "find_by_broker_order_ids": lambda store: store.find_by_broker_order_ids(["B-1"]),
     "dead_executors": lambda store: store.dead_executors(["executor-1"]),
     "now": lambda store: store.now(),

@@ -2,12 +2,10 @@
 
 import asyncio
 import io
-import logging
 from collections.abc import Iterator
 
 import asyncpg
 import pytest
-import structlog
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.ids import RandomIds
@@ -23,23 +21,17 @@ from pulse_domain.orders.ids import OrderId
 from pulse_domain.orders.status import OrderState
 from pulse_domain.testing.factories import new_order
 from pulse_domain.testing.memory_queue import RecordingQueue
-from service_kit import Metrics, configure
+from service_kit import Metrics
 from tests.integration.telegram.conftest import SERVICE_TOKEN, order_api_served
 from tests.integration.telegram.fake_bot_api import TOKEN, FakeBotApi
+from tests.kept_logging import logging_of
 
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
     """All that this process logs, as a service does."""
-    root = logging.getLogger()
-    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
-    stream = io.StringIO()
-    configure("pulse_background", "DEBUG", stream=stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.raiseExceptions = raises
-    structlog.reset_defaults()
+    with logging_of("pulse_background", "DEBUG") as stream:
+        yield stream
 
 
 def environment(dsn: str, telegram: FakeBotApi, pulse_url: str) -> dict[str, str]:

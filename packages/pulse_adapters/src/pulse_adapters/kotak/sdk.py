@@ -5,6 +5,7 @@ logs whole requests at errors, an MPIN among them. It follows redirects with an 
 another host for feeds that we do not use. And it keeps what an account holds in a file.
 """
 
+import contextvars
 import importlib
 import logging
 import os
@@ -42,7 +43,8 @@ def load_sdk() -> Any:
             # The only switch it has, and it is read once, at the import.
             os.environ.setdefault("NEO_LOG_FILE_ENABLED", "false")
             try:
-                importlib.import_module(_PACKAGE)
+                # In a context of its own: it binds words that every line of ours would carry.
+                contextvars.copy_context().run(importlib.import_module, _PACKAGE)
             finally:
                 structlog.reset_defaults()
                 if was_configured:
