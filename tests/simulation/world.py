@@ -72,7 +72,7 @@ _LOOK_S = 60.0
 # The loops are known by how long they sleep between two polls. Some of these are settings here, and that of the
 # executors is drawn with the scenario. What is slept for other reasons is never prolonged.
 _WORK_POLL_S = 4.0
-_BOOK_POLL_S = 6.0
+_BOOK_POLL_S = 10.0
 _MONITOR_POLL_S = 30.0
 _LOCK_POLL_S = 1.0
 _LIMITER_POLL_S = 3.0

@@ -253,10 +253,10 @@ def _unresolved(execution: Execution, reason: str) -> ev.ExecutionUnresolved:
 def _look_alike(order: Order, execution: Execution, read: BookRead, facts: BookFacts) -> bool:
     earliest = execution.due_at - timedelta(seconds=5)
     return any(
-        not any(facts.is_ours(tag) for tag in row.tags)
-        and row.instrument == order.request.instrument
+        row.quantity == execution.quantity
         and row.side is order.request.side
-        and row.quantity == execution.quantity
+        and row.instrument == order.request.instrument
         and row.placed_at >= earliest
+        and not any(facts.is_ours(tag) for tag in row.tags)
         for row in read.orders
     )
