@@ -387,7 +387,10 @@ def _fold(stored: StoredOrder) -> tuple[OrderHistory, list[str]]:
         event = entry.event
         if isinstance(event, ev.ExecutionEvent):
             slices[event.seq] = apply_to_slice(slices[event.seq], event)
-            tallies[event.seq, event.chunk] = tally(slices[event.seq].executions[event.chunk])
+            counted = tally(slices[event.seq].executions[event.chunk])
+            if counted == tallies[event.seq, event.chunk]:
+                continue  # a row that moves no quantity
+            tallies[event.seq, event.chunk] = counted
         else:
             order = apply_to_order(order, entry.event, entry.at)
             if isinstance(entry.event, ev.SplitSaved):

@@ -210,7 +210,7 @@ def draw_scenario(seed: int) -> Scenario:
         close_s=close_s,
         workers=workers,
         limited=rng.random() < 0.25,
-        poll_s=rng.choice((1.1, 2.1, 4.9)),
+        poll_s=rng.choice((2.1, 4.9, 9.9)),
         pushes=rng.random() < 0.6,
         on_window_end=rng.choice(("leave", "leave", "cancel")),
         skews_s=_draw_skews(rng, workers),

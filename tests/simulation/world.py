@@ -72,8 +72,10 @@ _LOOK_S = 60.0
 # The loops are known by how long they sleep between two polls. Some of these are settings here, and that of the
 # executors is drawn with the scenario. What is slept for other reasons is never prolonged.
 _WORK_POLL_S = 4.0
-_BOOK_POLL_S = 10.0
+_BOOK_POLL_S = 15.0
 _MONITOR_POLL_S = 30.0
+# A leader that has not looked after its lock for so long is deposed.
+_LEADER_SILENT_S = 15.0
 _LOCK_POLL_S = 1.0
 _LIMITER_POLL_S = 3.0
 _SKEW_POLL_S = 5.0
@@ -177,6 +179,7 @@ class World:
         self._healed = False
         self._resolving = False
         self._leader: Process | None = None
+        self._lead_seen = 0.0
         self._present: set[str] = set()
         self._store_faults = [f for f in scenario.faults if isinstance(f, StoreFault)]
         self._troubles = [
@@ -468,9 +471,13 @@ class World:
         self.store.set_present(process.name, True)
 
     def take_lead(self, process: Process) -> bool:
+        if self._leader is not None and self.loop.time() - self._lead_seen > _LEADER_SILENT_S:
+            self._lose_lead()
         if self._leader is None:
             self._leader = process
             self._note("lead", process.name)
+        if self._leader is process:
+            self._lead_seen = self.loop.time()
         return self._leader is process
 
     def give_lead_up(self, process: Process) -> None:

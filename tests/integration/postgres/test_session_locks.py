@@ -188,6 +188,37 @@ async def test_a_server_that_goes_away_takes_the_lead_along(server: EmbeddedPost
     await other.release()
 
 
+async def test_a_leader_that_is_silent_is_deposed_and_knows_when_it_wakes(
+    postgres_dsn: str, watch: asyncpg.Connection
+) -> None:
+    asleep, other = PostgresLeadership(postgres_dsn), PostgresLeadership(postgres_dsn, silent_s=0.5)
+    assert await asleep.hold()
+    assert not await other.hold()
+
+    await until(other.hold)
+
+    assert not await asleep.hold()
+    assert await other.hold()
+    await other.release()
+    await asleep.release()
+    await until(lambda: nobody_holds(watch))
+
+
+async def test_a_leader_that_looks_after_its_lock_is_not_deposed(
+    postgres_dsn: str, watch: asyncpg.Connection
+) -> None:
+    leader, other = PostgresLeadership(postgres_dsn), PostgresLeadership(postgres_dsn, silent_s=2.0)
+    assert await leader.hold()
+    for _ in range(15):
+        assert await leader.hold()
+        assert not await other.hold()
+        await asyncio.sleep(0.2)
+
+    assert await leader.hold()
+    await leader.release()
+    await until(lambda: nobody_holds(watch))
+
+
 async def test_an_address_where_nobody_listens_is_no_lead(server: EmbeddedPostgres) -> None:
     nowhere = server.dsn.replace(f":{server.port}/", f":{NO_PORT}/")
 

@@ -68,7 +68,7 @@ async def test_what_a_dead_executor_claimed_and_never_sent_is_sent_by_another(de
     await desk.pass_time(LEASE_S)
     await desk.monitor()
 
-    for _ in range(2):
+    for _ in range(3):
         await desk.pass_time(SETTLE_S)
         assert await desk.claim() == []
         await desk.reconcile()

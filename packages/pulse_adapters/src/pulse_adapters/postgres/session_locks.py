@@ -11,6 +11,14 @@ from pulse_adapters.postgres import steps
 from pulse_adapters.postgres.pool import UNAVAILABLE
 
 _LEADER_KEY = 8102
+# A leader looks after its lock every second. One that has not for so long is stopped, or stuck.
+_SILENT_S = 15.0
+_DEPOSE = """
+    SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = $1 AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND a.state_change < clock_timestamp() - make_interval(secs => $2)
+"""
 
 
 class _SessionLock:
@@ -38,10 +46,14 @@ class _SessionLock:
         if taken:
             await self._taken(connection)
         else:
+            await self._refused(connection)
             await self.release()
         return taken
 
     async def _taken(self, connection: asyncpg.Connection) -> None:
+        pass
+
+    async def _refused(self, connection: asyncpg.Connection) -> None:
         pass
 
     async def release(self) -> None:
@@ -53,10 +65,18 @@ class _SessionLock:
 
 class PostgresLeadership(_SessionLock):
     """Leadership among processes. Two leaders for a moment are harmless: what a leader does are steps of
-    the store, each atomic and safe to repeat."""
+    the store, each atomic and safe to repeat.
 
-    def __init__(self, dsn: str) -> None:
+    A leader that is stopped would keep its lock while it sleeps. So whoever is refused ends the session of a
+    leader that has been silent for `silent_s`, and has the lead a second later.
+    """
+
+    def __init__(self, dsn: str, *, silent_s: float = _SILENT_S) -> None:
         super().__init__(dsn, _LEADER_KEY)
+        self._silent_s = silent_s
+
+    async def _refused(self, connection: asyncpg.Connection) -> None:
+        await connection.execute(_DEPOSE, self._key, self._silent_s)
 
 
 class PostgresPresence(_SessionLock):

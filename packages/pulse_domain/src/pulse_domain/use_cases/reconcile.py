@@ -116,7 +116,8 @@ class Reconcile:
         """Note that calls have ended whose executors are proven dead.
 
         Not before the lease: a connection that was cut looks like a death, and the process behind it begins no
-        call any more once its lease is over.
+        call any more once its lease is over. And as of now, not of the lease's end: a call may have hung until
+        the process died.
         """
         silent = [
             t
@@ -129,6 +130,9 @@ class Reconcile:
         if not silent:
             return unknown
         dead = await self._store.dead_executors({t.execution.executor for t in silent if t.execution.executor})
+        if not dead:
+            return unknown
+        ended_at = await self._store.now()
         ended = {
             t.execution.execution_id: Booking(
                 order_id=t.order.order_id,
@@ -137,14 +141,12 @@ class Reconcile:
                     chunk=t.execution.chunk,
                     attempt=t.execution.attempt,
                     reason=EXECUTOR_DEAD,
-                    call_ended_at=t.execution.lease_until,
+                    call_ended_at=ended_at,
                 ),
             )
             for t in silent
             if t.execution.executor in dead
         }
-        if not ended:
-            return unknown
         booked = await self._store.book(list(ended.values()))
         now_known = {
             execution_id: b.execution
