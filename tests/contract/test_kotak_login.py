@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pyotp
 import pytest
 import pytest_asyncio
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.kotak.login import LoggedIn, LoginFailed, code_of_now, log_in, stored_credentials
-from pulse_adapters.kotak.sdk import load_sdk
+from pulse_adapters.kotak.sdk import NeoClient, load_sdk
 from pulse_adapters.kotak.sessions import BROKER, KotakSessions
 from pulse_domain.errors import StorageUnavailable
 from pulse_domain.testing.fake_clock import FakeClock
@@ -192,3 +193,9 @@ def test_the_code_is_that_of_the_clock() -> None:
 
 def test_a_part_of_the_credentials_is_none() -> None:
     assert stored_credentials(replace(SETTINGS, mpin=None), CLOCK) is None
+
+
+def test_the_sdk_binds_no_words_to_our_log_lines() -> None:
+    NeoClient("planted-token", httpx.HTTPTransport())
+
+    assert "environment" not in structlog.contextvars.get_contextvars()

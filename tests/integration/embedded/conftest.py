@@ -90,12 +90,12 @@ def guard_of() -> Callable[[int], int]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Wait up to ten seconds for a condition."""
+    """Wait up to half a minute for a condition."""
 
     def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not condition():
-            assert time.monotonic() < deadline, "it did not happen within 10 s"
+            assert time.monotonic() < deadline, "it did not happen within 30 s"
             time.sleep(0.02)
 
     return wait

@@ -43,8 +43,7 @@ def load_sdk() -> Any:
             # The only switch it has, and it is read once, at the import.
             os.environ.setdefault("NEO_LOG_FILE_ENABLED", "false")
             try:
-                # In a context of its own: it binds words that every line of ours would carry.
-                contextvars.copy_context().run(importlib.import_module, _PACKAGE)
+                importlib.import_module(_PACKAGE)
             finally:
                 structlog.reset_defaults()
                 if was_configured:
@@ -61,7 +60,10 @@ class NeoClient:
     here counts only where nothing was sent, and then says why."""
 
     def __init__(self, access_token: str, transport: httpx.BaseTransport) -> None:
-        self._api = load_sdk().NeoAPI(consumer_key=access_token, transport=transport, http2=False)
+        # In a context of its own: it binds words that every line of ours would carry in the log.
+        self._api = contextvars.copy_context().run(
+            lambda: load_sdk().NeoAPI(consumer_key=access_token, transport=transport, http2=False)
+        )
         http: httpx.Client = self._api.api_client.rest_client.session
         http.follow_redirects = False
         http.headers["neo-fin-key"] = _FIN_KEY  # it leaves it out where the documents want it
