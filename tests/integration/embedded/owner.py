@@ -15,6 +15,8 @@ from pulse_adapters.embedded import EmbeddedPostgres, EmbeddedRedis
 
 
 def main(wanted: dict[str, Any]) -> None:
+    # Whoever runs the tests may have it ignored, as `nohup` does.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     facts: dict[str, Any] = {}
     if "postgres" in wanted:
         folder = wanted["postgres"]
