@@ -37,7 +37,7 @@ def test_feeds_are_read(text, spec):
     "text",
     [
         "", "live", "synthetic:abc", "synthetic:1.5", "replay", "replay:", "replay:a.csv,b.csv",
-        "replay:a.csv,", "replay:NSE:TCS=", "replay:NSE:TCS=a.csv,NSE:TCS=b.csv", "replay:XXX:TCS=a.csv",
+        "replay:a.csv,", "replay:NSE:TCS=", "replay:NSE:TCS=a.csv,NSE:TCS=b.csv", "replay:LSE:TCS=a.csv",
         "replay:NSE:tcs=a.csv",
     ],
 )  # fmt: skip

@@ -96,7 +96,7 @@ def _kept_up(loop: Loop, clock: Clock) -> Loop:
         while True:
             try:
                 await loop()
-            except Exception:
+            except Exception:  # whatever it is: trading does not end over a chat
                 log.exception("a loop of Telegram's ended by a fault; it begins again")
             await clock.sleep(_AGAIN_S)
 

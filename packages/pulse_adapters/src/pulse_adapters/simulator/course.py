@@ -176,7 +176,7 @@ def guarded(say: Callable[[int, str], Reply]) -> Any:
             raise
         except web.HTTPException as error:
             return say(error.status, error.reason or "Route not found").response()
-        except Exception:
+        except Exception:  # the outermost layer: whatever gets here becomes a 500 in the broker's envelope
             log.exception("unhandled error", method=request.method)
             return say(500, "Something went wrong.").response()
 

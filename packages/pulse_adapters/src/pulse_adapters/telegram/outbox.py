@@ -109,7 +109,7 @@ class TelegramNotifier:
             return
         try:
             text = f"{self._clock.now().astimezone(_INDIA):%H:%M:%S} {notification_text(notification)}"
-        except Exception:
+        except Exception:  # the port never raises: who notifies is at work on orders
             log.exception("a notification cannot be written", kind=notification.kind)
             return
         for chat in self._chats.values():
