@@ -11,6 +11,7 @@ import asyncpg
 import hypothesis
 import pytest
 import pytest_asyncio
+import structlog
 
 from pulse_adapters.embedded.postgres import EmbeddedPostgres
 from pulse_adapters.embedded.redis import EmbeddedRedis
@@ -26,6 +27,15 @@ hypothesis.settings.load_profile("pulse")
 
 # The contract suites are shipped with the domain; their asserts should speak as those of tests do.
 pytest.register_assert_rewrite("pulse_domain.testing.contracts", "service_kit.testing")
+
+
+@pytest.fixture(autouse=True)
+def no_words_left_for_later_lines() -> Iterator[None]:
+    """What a test binds to log lines, or a library behind its back, would be in those of the tests after it."""
+    yield
+    left = structlog.contextvars.get_contextvars()
+    structlog.contextvars.clear_contextvars()
+    assert not left, f"bound to the log and left so: {left}"
 
 
 @pytest.fixture(scope="session")

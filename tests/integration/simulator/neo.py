@@ -1,5 +1,6 @@
 """`pulse simulate kotak` as a process, and the broker's own client pointed at it."""
 
+import contextvars
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,11 @@ class KotakProcess(SimulatorProcess):
         """The broker's own client, not logged in."""
         transport = _Here(self.url)
         self._transports.append(transport)
-        client = load_sdk().NeoAPI(
-            consumer_key=DEFAULT_ACCESS_TOKEN, transport=transport, http2=False, timeout=timeout
+        # In a context of its own: it binds words that every log line of later tests would carry.
+        client = contextvars.copy_context().run(
+            lambda: load_sdk().NeoAPI(
+                consumer_key=DEFAULT_ACCESS_TOKEN, transport=transport, http2=False, timeout=timeout
+            )
         )
         client._cache_holdings_response = lambda answer: None  # it would write into the home folder
         return client
