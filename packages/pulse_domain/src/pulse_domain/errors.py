@@ -34,11 +34,13 @@ PulseError
 ├── MissingExtra                an optional package is not installed
 ├── NotFound
 ├── Conflict
-│   └── DuplicateOrderUniqueKey
+│   ├── DuplicateOrderUniqueKey
+│   └── StrategyRunning
 └── PortError                   the outside world
     ├── StorageUnavailable      nothing is known of the step's effect; read again before acting
     ├── StorageRejected         the store refuses the value: trying again cannot help
     ├── MarketDataUnavailable
+    ├── FeedRefused             a source of prices refuses until a person acts
     └── BrokerError
         ├── BrokerRejected          a definite no: the order is not placed
         ├── BrokerUnavailable       certainly not sent: trying again is safe
@@ -264,6 +266,12 @@ class DuplicateOrderUniqueKey(Conflict):
         )
 
 
+class StrategyRunning(Conflict):
+    """The strategy is to be stopped before it is changed."""
+
+    code = "INVALID_REQUEST"
+
+
 class PortError(PulseError):
     """Something outside the domain did not do its part."""
 
@@ -282,6 +290,12 @@ class StorageRejected(PortError):
 
 class MarketDataUnavailable(PortError):
     """There is no price for the instrument."""
+
+    code = "UPSTREAM_UNAVAILABLE"
+
+
+class FeedRefused(PortError):
+    """A source of prices refuses for good: somebody has to act before it is tried again."""
 
     code = "UPSTREAM_UNAVAILABLE"
 

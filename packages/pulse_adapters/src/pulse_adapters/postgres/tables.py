@@ -39,6 +39,7 @@ from pulse_domain.orders.status import (
     SliceStage,
     TerminalReason,
 )
+from pulse_domain.ports.strategy_store import StrategyMode, StrategyState
 
 metadata = MetaData(
     naming_convention={
@@ -493,4 +494,51 @@ candles = Table(
     Column("low", Numeric, nullable=False),
     Column("close", Numeric, nullable=False),
     Column("volume", BigInteger, nullable=False),
+)
+
+# The last price of each instrument, for the risk gate of other processes: written over and over (HOT).
+market_prices = Table(
+    "market_prices",
+    metadata,
+    Column("instrument", _ID, primary_key=True),
+    Column("at", _INSTANT, nullable=False),
+    Column("last_price", Numeric, nullable=False),
+    Column("minute_vwap", Numeric),
+    Column("lower_circuit", Numeric),
+    Column("upper_circuit", Numeric),
+    postgresql_with={"fillfactor": 50},
+)
+
+# What people want of strategies, and how the runner has found them to fare.
+strategies = Table(
+    "strategies",
+    metadata,
+    Column("name", _ID, primary_key=True),
+    Column("kind", _ID, nullable=False),
+    Column("instruments", ARRAY(String), nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("mode", _ID, nullable=False),
+    Column("wanted", _ID, nullable=False),
+    # One more with every change of what it is, not with starts and stops.
+    Column("version", Integer, nullable=False),
+    Column("changed_by", String, nullable=False),
+    Column("changed_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("state", _ID, nullable=False),
+    Column("detail", String),
+    Column("reported_at", _INSTANT),
+    _one_of("mode", StrategyMode),
+    CheckConstraint("wanted IN ('RUNNING', 'STOPPED')", name="wanted"),
+    _one_of("state", StrategyState),
+)
+
+# What a strategy knew when it was last noted, in place of what was before.
+strategy_checkpoints = Table(
+    "strategy_checkpoints",
+    metadata,
+    Column("name", _ID, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("at", _INSTANT, nullable=False),
+    Column("state", JSONB, nullable=False),
+    Column("saved_at", _INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    postgresql_with={"fillfactor": 50},
 )
