@@ -381,25 +381,40 @@ def _fold(stored: StoredOrder) -> tuple[OrderHistory, list[str]]:
     order = as_accepted(stored.order)
     slices: dict[int, Slice] = {}
     unbalanced = []
-    # Of every execution as it stands: only one changes with each row.
+    # Of every execution as it stands: only one changes with each row, and what is summed up row by row is a sum
+    # over executions, so it adds up where the part of each does.
     tallies: dict[tuple[int, int], Tally] = {}
     for entry in stored.journal:
         event = entry.event
         if isinstance(event, ev.ExecutionEvent):
             slices[event.seq] = apply_to_slice(slices[event.seq], event)
             counted = tally(slices[event.seq].executions[event.chunk])
-            if counted == tallies[event.seq, event.chunk]:
+            known = tallies[event.seq, event.chunk]
+            if counted == known:
                 continue  # a row that moves no quantity
             tallies[event.seq, event.chunk] = counted
+            part = summarise(order, (counted,)).quantities
+            accounted = part.filled + part.working + part.unknown + part.unsent + part.cancelled + part.failed
+            if accounted == counted.planned_quantity + part.overfilled and (
+                counted.planned_quantity == known.planned_quantity
+            ):
+                continue
         else:
             order = apply_to_order(order, entry.event, entry.at)
             if isinstance(entry.event, ev.SplitSaved):
                 slices = {slice_.seq: slice_ for slice_ in planned_slices(order, entry.event)}
                 tallies = {(e.seq, e.chunk): tally(e) for s in slices.values() for e in s.executions}
-        quantities = summarise(order, tallies.values()).quantities
-        if not quantities.balanced or quantities.total != stored.order.request.total_quantity:
-            unbalanced.append(f"at row {entry.seq}: {quantities}")
+            if _adds_up(order, tallies.values(), stored):
+                continue
+        unbalanced.append(f"at row {entry.seq}: {summarise(order, tallies.values()).quantities}")
+    if not _adds_up(order, tallies.values(), stored):
+        unbalanced.append(f"at the end: {summarise(order, tallies.values()).quantities}")
     return OrderHistory(order=order, slices=tuple(slices[seq] for seq in sorted(slices))), unbalanced
+
+
+def _adds_up(order: Order, tallies: Iterable[Tally], stored: StoredOrder) -> bool:
+    quantities = summarise(order, tallies).quantities
+    return quantities.balanced and quantities.total == stored.order.request.total_quantity
 
 
 def _claims(journal: Iterable[ev.JournalEntry]) -> list[tuple[ev.JournalEntry, ev.ExecutionClaimed]]:

@@ -54,7 +54,7 @@ def violations(world: World) -> list[Violation]:
     found += promise.undone(orders)
     found += promise.untold_by_broker(orders, rows)
     found += sent_at_the_wrong_time(world, orders)
-    found += claimed_while_paused(orders)
+    found += promise.claimed_while_paused(orders, {})
     found += unjustly_unresolved(world, orders)
     found += [Violation(rule="NO_PROCESS_BREAKS", text=text) for text in (*world.broken, *world.loop.faults)]
     return found
@@ -128,20 +128,6 @@ def sent_at_the_wrong_time(world: World, orders: list[StoredOrder]) -> list[Viol
             if in_it and send.tag not in answer.in_flight:
                 text = f"{send} after the halt that was answered at {answer.told_at}"
                 found.append(Violation(rule="NOTHING_WHILE_HALTED", text=text, **place))
-    return found
-
-
-def claimed_while_paused(orders: list[StoredOrder]) -> list[Violation]:
-    """Nothing of an order is claimed while an operator holds it back."""
-    found = []
-    for stored in orders:
-        paused = False
-        for entry in stored.journal:
-            if isinstance(entry.event, ev.OrderPaused | ev.OrderResumed):
-                paused = isinstance(entry.event, ev.OrderPaused)
-            elif paused and isinstance(entry.event, ev.ExecutionClaimed):
-                text = f"row {entry.seq}: {entry.event}"
-                found.append(Violation(rule="NOTHING_WHILE_PAUSED", order_id=stored.order.order_id, text=text))
     return found
 
 

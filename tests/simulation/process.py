@@ -92,12 +92,13 @@ class Process:
         """Wait for what does not come, as a process does that was killed at this point."""
         await self.loop.create_future()
 
-    async def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> "asyncio.Future[None]":
+        waits: asyncio.Future[None] = self.loop.create_future()
         if self.over:
-            raise Gone
-        waits = self.loop.create_future()
-        self.loop.call_at(self.loop.time() + seconds, settle, waits, context=self.context)
-        await waits
+            waits.set_exception(Gone())
+        else:
+            self.loop.call_at(self.loop.time() + seconds, settle, waits, context=self.context)
+        return waits
 
 
 class ProcessClock:
@@ -120,16 +121,18 @@ class ProcessClock:
     def monotonic(self) -> float:
         return self._loop.time() + 1000.0
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> "asyncio.Future[None]":
+        # A future at once: half of all that a simulation does is to sleep, and a task for each would double it.
         process = self._process
+        waits: asyncio.Future[None] = self._loop.create_future()
         if process.over:
-            raise Gone
-        waits = self._loop.create_future()
+            waits.set_exception(Gone())
+            return waits
         lasting = self.oversleep(seconds) if seconds > 0 else 0.0
         if lasting > seconds:
             self.on_oversleep(waits, process, seconds)
         self._loop.call_at(self._loop.time() + lasting, settle, waits, context=process.context)
-        await waits
+        return waits
 
 
 class WorldClock:

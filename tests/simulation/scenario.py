@@ -233,8 +233,8 @@ def _draw_posts(rng: Random) -> list[Post]:
         minutes = rng.choice((1, 2, 5, 10, 20))
         even = rng.random() < 0.6
         start = rng.choice((None, 5.0, 90.0))
-        for _ in range(min(rng.randint(4, 7), 21 - len(posts))):
-            splits = rng.choice((10, 10, 10, 10, 12))
+        for _ in range(min(rng.randint(5, 8), 21 - len(posts))):
+            splits = rng.choice((10, 10, 10, 12))
             future = rng.random() < 0.2
             lots = splits * rng.randint(1, 40)
             posts.append(

@@ -48,9 +48,11 @@ def frozen_with_claims() -> Blow:
 
 _FAULTS: dict[str, tuple[Fault, ...]] = {
     "no fence": (
-        BrokerFault(at=0.0, lasting_s=30.0, trouble=BrokerTrouble.REFUSED),
+        # A claim is given back, the answer to that is lost, and another worker has the next one in hand when it
+        # is given back again.
+        BrokerFault(at=0.0, lasting_s=16.0, trouble=BrokerTrouble.REFUSED),
         StoreFault(at=15.0, lasting_s=4.0, lost=1.0, slot="worker-0", steps=("book",)),
-        BrokerFault(at=16.5, lasting_s=60.0, trouble=BrokerTrouble.SLOW),
+        BrokerFault(at=16.0, lasting_s=60.0, trouble=BrokerTrouble.SLOW),
     ),
     "no tag look-up": (BrokerFault(at=0.0, lasting_s=60.0, trouble=BrokerTrouble.ANSWER_LOST),),
     "no lease check before sending": (frozen_with_claims(),),

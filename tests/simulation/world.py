@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pulse_adapters.limits.in_process import InProcessGate
 from pulse_adapters.limits.limiter import GatedLimiter
@@ -69,6 +70,11 @@ TAG_PREFIX = "T1"
 # After the close nothing fails: what is in doubt is settled, or given up, within this.
 SETTLED_S = 3600.0
 _LOOK_S = 60.0
+# Between two tries of an operator who does not give up.
+_INSIST_S = 5.0
+# Before an order that was refused comes again, and before the close is tried again.
+_REFUSED_S = 60.0
+_CLOSE_LATER_S = 300.0
 # The loops are known by how long they sleep between two polls. Some of these are settings here, and that of the
 # executors is drawn with the scenario. What is slept for other reasons is never prolonged.
 _WORK_POLL_S = 4.0
@@ -79,7 +85,9 @@ _LEADER_SILENT_S = 15.0
 _LOCK_POLL_S = 1.0
 _LIMITER_POLL_S = 3.0
 _SKEW_POLL_S = 5.0
-_EVERY_POLL = (_WORK_POLL_S, _BOOK_POLL_S, _MONITOR_POLL_S, _LOCK_POLL_S, _LIMITER_POLL_S, _SKEW_POLL_S)
+_CONCERNED = (_WORK_POLL_S, _BOOK_POLL_S, _MONITOR_POLL_S, _LOCK_POLL_S)
+# Nothing that happens here changes a limit or a clock.
+_EVERY_POLL = (*_CONCERNED, _LIMITER_POLL_S, _SKEW_POLL_S)
 # How long such sleeps are made: while nothing happens; while orders rest at a broker, that tells of changes or
 # does not; while the fate of one is open; and while something is broken.
 _PATIENCE_S = 1800.0
@@ -167,7 +175,8 @@ class World:
         self.trace: list[tuple[Any, ...]] = []
         self.coverage: Counter[str] = Counter()
         self.acknowledged: dict[str, Acknowledged] = {}
-        self.refused: set[str] = set()
+        self._posting = 0
+        self._close_at = scenario.close_s
         self.cancelled: dict[str, datetime] = {}
         self.halt_answers: list[HaltAnswer] = []
         self.halts: list[tuple[float, bool]] = []
@@ -248,11 +257,16 @@ class World:
                 else:
                     loop.at(fault.at + _CUT_S, self._restart_store)
         loop.at(self.scenario.close_s, self._close)
-        loop.run(self.scenario.close_s + SETTLED_S + 7200.0)
+        loop.run(self.scenario.close_s + SETTLED_S + 4 * 7200.0)
         self._end()
 
     def _close(self) -> None:
         """The exchange closes, and everything that was broken is whole again."""
+        if self._posting or self.loop.time() < self._close_at:
+            # Some orders were refused; the day goes on until they had their time.
+            self._spawn(self._resume_for_good)
+            self.loop.after(_CLOSE_LATER_S, self._close)
+            return
         self.exchange.close()
         self.exchange.troubles = Troubles((), self.loop)
         self._healed = True
@@ -614,21 +628,35 @@ class World:
         return any(process.over for process in self._processes)
 
     async def _post(self, post: Post) -> None:
+        """Order until it is taken: what a halt refuses comes again as a new order, once trading may go on."""
+        self._posting += 1
+        try:
+            name = post.name
+            while not await self._is_taken(post, name):
+                await asyncio.sleep(_REFUSED_S)
+                post = replace(post, name=f"{post.name}+", starts_in_s=None, minutes=min(post.minutes, 2))
+            ends = self.loop.time() + (post.starts_in_s or 0.0) + post.minutes * 60.0
+            self._close_at = max(self._close_at, ends + 120.0)
+        finally:
+            self._posting -= 1
+
+    async def _is_taken(self, post: Post, name: str) -> bool:
+        """Whether the order was accepted, or nobody knows; false where it was refused."""
         command = self._command(post)
         for pause_s in (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 40.0, 40.0):
             try:
                 accepted: Accepted | None = await self._ask(lambda api: api.accept(command))
             except DomainError as refusal:
                 self._note("refused", post.name, refusal.code)
-                self.refused.add(post.name)
-                return
+                return False
             if accepted is not None:
                 self._note("accepted", post.name, accepted.order_id)
-                self.acknowledged[post.name] = Acknowledged(
+                self.acknowledged[name] = Acknowledged(
                     client_id=CLIENT, order_unique_key=post.name, order_id=accepted.order_id
                 )
-                return
+                return True
             await asyncio.sleep(pause_s)
+        return False
 
     def _command(self, post: Post) -> AcceptCommand:
         start_at = None
@@ -717,7 +745,7 @@ class World:
             answer = await self._ask(call)
             if answer is not None:
                 return answer
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_INSIST_S)
 
     def _foreign(self, foreign: Foreign) -> None:
         """Somebody else's order that looks like one of ours whose fate is not known, where there is one."""
@@ -760,7 +788,7 @@ class World:
 
     # --- time
 
-    def stir(self, polls: tuple[float, ...] = _EVERY_POLL) -> None:
+    def stir(self, polls: tuple[float, ...] = _CONCERNED) -> None:
         """Something has happened: who overslept so far polls as if he had polled all along.
 
         polls: of the loops that it is of interest to, executors apart: they always look.
@@ -785,7 +813,9 @@ class World:
                 if fault.at + _LOST_S < now < fault.at + fault.lasting_s and fault.slot in ("", slot.name):
                     # In a long outage to try again and again tells as little.
                     return max(seconds, min(_PATIENCE_IN_DOUBT_S, fault.at + fault.lasting_s - now))
-        if now < self._active_until or not (seconds in _EVERY_POLL or seconds == self.scenario.poll_s):
+        if not (seconds in _EVERY_POLL or seconds == self.scenario.poll_s):
+            return seconds
+        if now < self._active_until and seconds not in (_LIMITER_POLL_S, _SKEW_POLL_S):
             return seconds
         return max(seconds, self._patience(seconds, now))
 

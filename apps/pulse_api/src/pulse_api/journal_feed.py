@@ -93,7 +93,7 @@ class JournalFeed:
 
     async def _wait(self, grown: asyncio.Event) -> bool:
         waiting = asyncio.create_task(grown.wait())
-        sleeping = asyncio.create_task(self._clock.sleep(self._keep_alive_s))
+        sleeping = asyncio.ensure_future(self._clock.sleep(self._keep_alive_s))
         try:
             await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -16,8 +16,8 @@ from pulse_domain.ports.work_queue import JobKind
 
 log = structlog.get_logger(__name__)
 
-# A hint is picked up this late at most; asking costs a twentieth of a core.
-_POLL_MS = 20
+# Between two looks for hints that were not told of; most are (pulse_adapters.queue.redis_broker).
+_POLL_MS = 250
 
 
 def declare_actors(broker: Broker, loop: asyncio.AbstractEventLoop, wake: Callable[[JobKind], None]) -> None:

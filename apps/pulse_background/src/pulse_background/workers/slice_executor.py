@@ -150,6 +150,10 @@ class SliceExecutor:
         """Leave for up to so many calls; None where nothing is to be claimed now."""
         if self._stopping.is_set():
             return None
+        if self._eager:
+            # There is nothing to wait for.
+            at_once = await self._limiter.acquire(CallKind.PLACE, count=free, timeout_s=_LEAVE_S)
+            return at_once if isinstance(at_once, Granted) else None
         asking = asyncio.ensure_future(self._limiter.acquire(CallKind.PLACE, count=free, timeout_s=_LEAVE_S))
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:

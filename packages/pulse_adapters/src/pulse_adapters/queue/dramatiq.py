@@ -53,12 +53,12 @@ class DramatiqQueue:
                     self._wake.wait()
                 if self._closing and not self._waiting:
                     return
-            time.sleep(_COALESCE_S)
-            with self._wake:
                 batch, self._waiting = list(self._waiting.values()), {}
             try:
                 for job, context in batch:
                     context.run(self._broker.enqueue, message(job.kind, job.order_id))
+                # The first goes at once; those that come right after it share the next message.
+                time.sleep(_COALESCE_S)
             except Exception as error:  # whatever it is, hints may be dropped, and this thread must live
                 # The kind alone: the text may repeat the address, password included.
                 log.warning("hints were dropped", count=len(batch), error=type(error).__name__)

@@ -74,6 +74,8 @@ class Execution(Struct, frozen=True, kw_only=True):
     @property
     def filled_quantity(self) -> int:
         """Booked trades, or the broker's running total where that is larger: never their sum."""
+        if not self.fills:
+            return self.provisional_quantity
         return max(sum([fill.quantity for fill in self.fills]), self.provisional_quantity)
 
     @property
@@ -369,7 +371,9 @@ def trading_day_start(at: datetime) -> datetime:
 
 def _flag(before: Execution, after: Execution, event: ev.AnyExecutionEvent, phase: Phase) -> Execution:
     flags = after.flags
-    grew = after.filled_quantity > before.filled_quantity
+    grew = (
+        after.fills is not before.fills or after.provisional_quantity != before.provisional_quantity
+    ) and after.filled_quantity > before.filled_quantity
     if grew and phase is Phase.ENDED and LATE_FILL not in flags:
         flags = (*flags, LATE_FILL)
     if grew and after.filled_quantity > after.quantity and OVERFILLED not in flags:

@@ -1,5 +1,6 @@
 """Time, read and waited for."""
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Protocol
 
@@ -15,6 +16,6 @@ class Clock(Protocol):
         """Seconds from an arbitrary start; never goes back."""
         ...
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Awaitable[None]:
         """Wait; returns at once for zero or less."""
         ...

@@ -11,7 +11,7 @@ from pulse_domain.instruments import Instrument
 
 
 class StrategyMode(StrEnum):
-    """live: orders go where all orders go. paper: they are matched in the runner, and no broker hears of them."""
+    """live: orders go where all orders go. paper: they are matched in the runner; no broker hears of them."""
 
     LIVE = "live"
     PAPER = "paper"

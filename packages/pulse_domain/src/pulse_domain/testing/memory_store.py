@@ -58,6 +58,52 @@ _PHASES_OF: dict[Selection, tuple[Phase, ...]] = {
     Selection.TO_CANCEL: (Phase.CLAIMED, Phase.UNKNOWN, Phase.LIVE),
 }
 
+_WANTED: dict[Selection, Callable[[Order, Execution, datetime], bool]] = {
+    Selection.OVERDUE: lambda order, e, now: e.phase is Phase.PLANNED and e.expires_at <= now,
+    Selection.LATE: lambda order, e, now: (
+        e.phase is Phase.PLANNED
+        and e.due_at <= now - timedelta(seconds=LATE_S)
+        and e.expires_at > now
+        and order.cancel_requested_at is None
+        and order.paused_at is None
+        and not e.cancel_requested
+    ),
+    Selection.FOUND_BY_HAND: lambda order, e, now: (
+        FOUND_BY_HAND in e.flags and (e.phase is Phase.LIVE or e.due_at > now - timedelta(days=1))
+    ),
+    Selection.IN_DOUBT: lambda order, e, now: (
+        e.phase is Phase.UNKNOWN
+        or e.terminal is TerminalReason.UNRESOLVED
+        or (UNPLANNED in e.flags and e.due_at > now - timedelta(days=1))
+    ),
+    Selection.LEASE_EXPIRED: lambda order, e, now: (
+        e.phase is Phase.CLAIMED and e.lease_until is not None and e.lease_until <= now
+    ),
+    Selection.UNKNOWN: lambda order, e, now: e.phase is Phase.UNKNOWN,
+    Selection.WORKING: lambda order, e, now: e.phase is Phase.LIVE and not e.is_final,
+    Selection.TO_WITHDRAW: lambda order, e, now: (
+        e.phase is Phase.PLANNED and (order.cancel_requested_at is not None or e.cancel_requested)
+    ),
+    Selection.PAST_WINDOW: lambda order, e, now: (
+        e.phase is Phase.LIVE
+        and not e.is_final
+        and not e.cancel_requested
+        and order.request.split_config is not None
+        and order.ends_at <= now
+    ),
+    Selection.TO_CANCEL: lambda order, e, now: (
+        not e.is_final
+        and (
+            (e.phase is Phase.LIVE and (order.cancel_requested_at is not None or e.cancel_requested))
+            or (
+                e.phase in (Phase.CLAIMED, Phase.UNKNOWN)
+                and order.cancel_requested_at is not None
+                and not e.cancel_requested
+            )
+        )
+    ),
+}
+
 
 class _Record:
     """An order with all that belongs to it."""
@@ -461,57 +507,12 @@ class InMemoryOrderStore:
         )
 
     async def select(self, selection: Selection, *, limit: int) -> list[Tracked]:
-        now = self._clock.now()
-        wanted: dict[Selection, Callable[[Order, Execution], bool]] = {
-            Selection.OVERDUE: lambda order, e: e.phase is Phase.PLANNED and e.expires_at <= now,
-            Selection.LATE: lambda order, e: (
-                e.phase is Phase.PLANNED
-                and e.due_at <= now - timedelta(seconds=LATE_S)
-                and e.expires_at > now
-                and order.cancel_requested_at is None
-                and order.paused_at is None
-                and not e.cancel_requested
-            ),
-            Selection.FOUND_BY_HAND: lambda order, e: (
-                FOUND_BY_HAND in e.flags and (e.phase is Phase.LIVE or e.due_at > now - timedelta(days=1))
-            ),
-            Selection.IN_DOUBT: lambda order, e: (
-                e.phase is Phase.UNKNOWN
-                or e.terminal is TerminalReason.UNRESOLVED
-                or (UNPLANNED in e.flags and e.due_at > now - timedelta(days=1))
-            ),
-            Selection.LEASE_EXPIRED: lambda order, e: (
-                e.phase is Phase.CLAIMED and e.lease_until is not None and e.lease_until <= now
-            ),
-            Selection.UNKNOWN: lambda order, e: e.phase is Phase.UNKNOWN,
-            Selection.WORKING: lambda order, e: e.phase is Phase.LIVE and not e.is_final,
-            Selection.TO_WITHDRAW: lambda order, e: (
-                e.phase is Phase.PLANNED and (order.cancel_requested_at is not None or e.cancel_requested)
-            ),
-            Selection.PAST_WINDOW: lambda order, e: (
-                e.phase is Phase.LIVE
-                and not e.is_final
-                and not e.cancel_requested
-                and order.request.split_config is not None
-                and order.ends_at <= now
-            ),
-            Selection.TO_CANCEL: lambda order, e: (
-                not e.is_final
-                and (
-                    (e.phase is Phase.LIVE and (order.cancel_requested_at is not None or e.cancel_requested))
-                    or (
-                        e.phase in (Phase.CLAIMED, Phase.UNKNOWN)
-                        and order.cancel_requested_at is not None
-                        and not e.cancel_requested
-                    )
-                )
-            ),
-        }
+        now, wanted = self._clock.now(), _WANTED[selection]
         executions: Iterable[Execution] = self._index.in_phases(_PHASES_OF.get(selection, Phase))
         if selection in (Selection.TO_WITHDRAW, Selection.TO_CANCEL):
             # Polled often, and of these there are few.
             executions = [e for e in executions if e.cancel_requested or e.order_id in self._cancelled]
-        return self._tracked(executions, wanted[selection])[:limit]
+        return self._tracked(executions, lambda order, e: wanted(order, e, now))[:limit]
 
     async def find_by_tags(self, tags: Sequence[str]) -> list[Tracked]:
         return self._tracked(self._index.tagged(tags), lambda order, e: True)

@@ -56,6 +56,8 @@ class BookFacts:
             StorageUnavailable: some rows may not be booked; booking them again is safe.
         """
         rows = list(rows)
+        if not rows:
+            return FactsReport()
         ours = [(tag, row) for row in rows for tag in row.tags if self.is_ours(tag)]
         found = await self._store.find_by_tags([tag for tag, _ in ours]) if ours else []
         tags = {t.execution.tag for t in found}
