@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "broker_orders_per_minute": None,
     "broker_orders_per_day": None,
     "broker_cancel_reserve": 0.05,
-    "broker_rate_margin_seconds": 0.1,
+    "broker_rate_margin_seconds": 0.05,
     "breaker_failures": 5,
     "breaker_window_seconds": 60.0,
     "breaker_pause_seconds": 5.0,

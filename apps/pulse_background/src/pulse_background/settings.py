@@ -57,7 +57,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     broker_orders_per_minute: int | None = None
     broker_orders_per_day: int | None = None
     broker_cancel_reserve: float = 0.05
-    broker_rate_margin_seconds: float = 0.1
+    broker_rate_margin_seconds: float = 0.05
     breaker_failures: int = 5
     breaker_window_seconds: float = 60.0
     breaker_pause_seconds: float = 5.0

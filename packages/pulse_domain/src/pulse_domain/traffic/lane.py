@@ -55,7 +55,7 @@ class LaneRules(Struct, frozen=True, kw_only=True):
     cancel_reserve: float = 0.05
     second_s: float = 1.0
     minute_s: float = 60.0
-    margin_s: float = 0.1
+    margin_s: float = 0.05
     notice_s: float = 0.5
 
     @property
