@@ -66,7 +66,7 @@ fmt: $(VENV)/.ok ## format and fix what can be fixed
 
 check: lint test ## all that CI runs
 
-bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-backtest, bench-execute, bench-growth, bench-lateness, bench-limits, bench-simulator, bench-split, bench-ticks
+bench-%: $(VENV)/.ok ## one benchmark: bench-accept, bench-backtest, bench-execute, bench-growth, bench-lateness, bench-limits, bench-simulator, bench-split, bench-ticks, bench-tick-to-trade
 	@$(BIN)/python -m tests.benchmarks.$(subst -,_,$*) $(ARGS)
 
 docs: $(VENV)/.ok ## write the generated documents: order life cycle, OpenAPI

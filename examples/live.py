@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from pulse_domain.backtest import OrderUpdate, Strategy, run_backtest, synthetic_candles
 from pulse_domain.backtest.files import read_candles
 from pulse_domain.errors import InvalidOrder, NotFound
-from pulse_domain.instruments import Instrument
+from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.matching import Candle
 from pulse_domain.orders.model import OrderRequest, Side
 from pulse_domain.orders.status import OrderState
@@ -120,6 +120,9 @@ class LiveDesk:
     def equity(self) -> Decimal:
         held = (units * self._prices[instrument] for instrument, units in self._units.items())
         return self._cash + sum(held, Decimal(0))
+
+    def terms(self, instrument: Instrument) -> InstrumentTerms:
+        return InstrumentTerms()  # of shares: single units, in steps of 0.05
 
     def see(self, candle: Candle) -> None:
         assert candle.end is not None

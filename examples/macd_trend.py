@@ -6,6 +6,8 @@
 It buys when the MACD crosses above its signal while the price is above the EMA of 200, and sells when it
 crosses back or a candle closes below the stop, which only ever rises. `live.py` runs the same class against
 an exchange. Without a file the candles are made up, and nothing can be earned on them.
+
+It shows how one is written; `pulse backtest run macd` runs the one that is shipped.
 """
 
 import sys
@@ -22,60 +24,30 @@ from pulse_domain.backtest import (
 )
 from pulse_domain.backtest.files import read_candles
 from pulse_domain.charges import ZERODHA
+from pulse_domain.indicators import Atr, Ema, Macd
 from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Candle
 
 STOP_ATRS = 2.0
 
 
-class Ema:
-    """An exponential moving average; it begins with the first value."""
-
-    def __init__(self, length: int) -> None:
-        self.share = 2 / (length + 1)
-        self.value: float | None = None
-
-    def add(self, value: float) -> float:
-        before = value if self.value is None else self.value
-        self.value = before + self.share * (value - before)
-        return self.value
-
-
-class Atr:
-    """The average true range as Wilder smooths it."""
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-        self.value = 0.0
-        self.close: float | None = None
-
-    def add(self, high: float, low: float, close: float) -> float:
-        before = close if self.close is None else self.close
-        self.value += (max(high, before) - min(low, before) - self.value) / self.length
-        self.close = close
-        return self.value
-
-
 class Market:
     """What the strategy knows of one instrument."""
 
     def __init__(self, fast: int, slow: int, signal: int, trend: int) -> None:
-        self.fast, self.slow, self.signal, self.trend = Ema(fast), Ema(slow), Ema(signal), Ema(trend)
-        self.atr = Atr(14)
-        self.candles = 0
-        self.above = self.crossed_up = self.crossed_down = False
+        self.macd, self.trend, self.atr = Macd(fast, slow, signal), Ema(trend), Atr(14)
+        self.crossed_up = self.crossed_down = False
         self.stop = 0.0
         self.order: str | None = None  # on its way
 
     def add(self, candle: Candle) -> None:
-        close = float(candle.close)
-        macd = self.fast.add(close) - self.slow.add(close)
-        above = macd > self.signal.add(macd)
-        self.crossed_up, self.crossed_down = above and not self.above, self.above and not above
-        self.above = above
-        self.rises = close > self.trend.add(close)
-        self.floor = close - STOP_ATRS * self.atr.add(float(candle.high), float(candle.low), close)
-        self.candles += 1
+        close, before = float(candle.close), self.macd.histogram
+        self.macd.add(close)
+        self.trend.add(close)
+        self.atr.add(float(candle.high), float(candle.low), close)
+        now = self.macd.histogram
+        if before is not None and now is not None:
+            self.crossed_up, self.crossed_down = before <= 0 < now, before >= 0 > now
 
 
 class MacdTrend(Strategy):
@@ -89,7 +61,7 @@ class MacdTrend(Strategy):
     ) -> None:
         self.quantity = quantity
         self.lengths = fast, slow, signal, trend
-        self.warm_up = max(self.lengths)
+        self.warm_up = max(slow + signal, trend)
         self.markets: dict[Instrument, Market] = {}
 
     def on_candle(self, candle: Candle) -> None:
@@ -98,14 +70,16 @@ class MacdTrend(Strategy):
         if market is None:
             market = self.markets[instrument] = Market(*self.lengths)
         market.add(candle)
-        if market.candles <= self.warm_up or market.order:
+        trend, atr = market.trend.value, market.atr.value
+        if trend is None or atr is None or market.order:
             return
+        floor = close - STOP_ATRS * atr
         if held := self.position(instrument):
-            market.stop = max(market.stop, market.floor)
+            market.stop = max(market.stop, floor)
             if market.crossed_down or close < market.stop:
                 market.order = self.sell(instrument, held)
-        elif market.crossed_up and market.rises:
-            market.stop = market.floor
+        elif market.crossed_up and close > trend:
+            market.stop = floor
             market.order = self.buy(instrument, self.quantity)
 
     def on_order_update(self, update: OrderUpdate) -> None:

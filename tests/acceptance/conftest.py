@@ -181,11 +181,12 @@ PULSE = str(Path(sys.executable).with_name("pulse"))
 class Up:
     """A running `pulse up` and the command line beside it."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **extra: str) -> None:
         self.folder = folder
         self.environ = {
             **{k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")},
             "PULSE_STATE_DIR": str(folder / "state"),
+            **extra,
         }
         self.log = folder / "up.log"
         with self.log.open("wb") as log:
@@ -219,10 +220,11 @@ class Up:
 
 
 @contextmanager
-def pulse_up(*options: str) -> Iterator[Up]:
+def pulse_up(*options: str, **extra: str) -> Iterator[Up]:
+    """extra: variables of its environment."""
     # Not under pytest's own folder: as root, Postgres runs as another user and must reach its data.
     folder = Path(tempfile.mkdtemp(prefix="pulse-test-"))
-    running = Up(folder, *options)
+    running = Up(folder, *options, **extra)
     try:
         yield running
     finally:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -44,6 +45,34 @@ def test_cancelled_order_stays_unfilled(up: Up) -> None:
     assert quantities["filled"] + quantities["cancelled"] == 10
     again = up.run("order", "cancel", placed["order_id"])
     assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_positions_and_ledger_tell_what_orders_came_to(up: Up) -> None:
+    tag = "acceptance-1"
+    for side, quantity in (("buy", "30"), ("sell", "10")):
+        placed = up.json("order", "place", "NSE:SBIN", side, quantity, "--tag", tag, "--product", "mis")
+        assert up.run("order", "watch", placed["order_id"]).returncode == 0
+
+    [position] = up.json("positions", "--strategy", tag)["positions"]
+    ledger = up.json("ledger", "--strategy", tag)["rows"]
+    file = up.folder / "ledger.csv"
+    exported = up.run("ledger", "--strategy", tag, "--csv", str(file))
+    shown = up.run("positions", "--strategy", tag)
+
+    assert (position["instrument"], position["product"], position["quantity"]) == ("NSE:SBIN", "MIS", 20)
+    assert [(row["side"], row["status"], row["filled_quantity"]) for row in ledger] == [
+        ("SELL", "TRADED", 10),
+        ("BUY", "TRADED", 30),
+    ]
+    bought, sold = Decimal(ledger[1]["average_price"]), Decimal(ledger[0]["average_price"])
+    assert abs(Decimal(position["realised"]) - 10 * (sold - bought)) <= Decimal("0.01")
+    assert Decimal(position["charges"]) > 0
+    for row in ledger:
+        assert (row["metadata"]["status"], row["metadata"]["filled_quantity"]) == ("COMPLETE", row["quantity"])
+        assert row["metadata"]["broker_order_id"] == row["exchange_id"]
+    assert exported.returncode == 0, exported.stderr
+    assert len(file.read_text().splitlines()) == 3
+    assert (shown.returncode, "NSE:SBIN" in shown.stdout) == (0, True)
 
 
 def test_halt_refuses_orders_until_resumed(up: Up) -> None:

@@ -25,6 +25,9 @@ import pulse.state
 import pulse_api.settings
 import pulse_background.settings
 from pulse_adapters.kotak.settings import read_kotak_settings
+from pulse_adapters.market_settings import VARIABLES as MARKET_VARIABLES
+from pulse_adapters.risk_settings import VARIABLES as RISK_VARIABLES
+from pulse_adapters.risk_settings import read_risk
 from pulse_adapters.telegram.settings import read_telegram_settings
 from pulse_adapters.zerodha.settings import read_zerodha_settings
 
@@ -336,6 +339,7 @@ PARTS = {
         read_telegram_settings,
         {"TELEGRAM_BOT_TOKEN": f"1:{'t' * 35}", "TELEGRAM_CHAT_IDS": "7", "PULSE_SERVICE_TOKEN": "t" * 16},
     ),
+    "risk": Shell(read_risk, {}),
     "zerodha": Shell(
         read_zerodha_settings,
         {"ZERODHA_API_KEY": "key", "ZERODHA_API_SECRET": "secret", "BROKER_SESSION_SECRETS": "s" * 32},
@@ -343,10 +347,17 @@ PARTS = {
 }
 
 
+# Several shells read these by one function, and one table lists them.
+LISTED_ELSEWHERE = {
+    "pulse_api": {*RISK_VARIABLES},
+    "pulse_background": {*RISK_VARIABLES, *MARKET_VARIABLES} - {"BROKER_TYPE", "VIRTUAL_BROKER_READS"},
+}
+
+
 def known_to(part: str) -> set[str]:
     environ = Recording(PARTS[part].least)
     PARTS[part].read(environ)
-    return environ.asked
+    return environ.asked - LISTED_ELSEWHERE.get(part, set())
 
 
 def documented(title: str) -> dict[str, str]:
@@ -415,6 +426,9 @@ def test_the_environment_is_read_nowhere_else() -> None:
         "apps/pulse/src/pulse/up.py",
         "apps/pulse_api/src/pulse_api/__main__.py",
         "apps/pulse_background/src/pulse_background/__main__.py",
+        "apps/pulse_background/src/pulse_background/market/__main__.py",
+        # It passes on what a process needs to run at all, and nothing of ours.
+        "apps/pulse_background/src/pulse_background/market/seat_process.py",
         # It writes one, as the broker's SDK knows no other switch for its log file.
         "packages/pulse_adapters/src/pulse_adapters/kotak/sdk.py",
         "packages/pulse_adapters/src/pulse_adapters/postgres/migrate.py",

@@ -32,7 +32,7 @@ def rows(name: str, first_cell: str) -> list[list[str]]:
 
 def documented_routes(name: str) -> dict[tuple[str, str], set[int]]:
     routes = {}
-    for cells in rows(name, "GET|POST"):
+    for cells in rows(name, "GET|POST|PUT"):
         path = cells[1].strip("`")
         success = next(cell for cell in cells[2:] if re.fullmatch(r"\d{3}(, \d{3})*", cell))
         routes[cells[0].lower(), path] = {int(status) for status in success.split(", ")}
@@ -137,6 +137,54 @@ def test_request_fields_are_those_of_the_contract(name: str) -> None:
     request = next(schema for title, schema in schemas.items() if title in ("OrderRequest", "OrderBody"))
 
     assert set(request["properties"]) == documented
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize(
+    ("section", "titles"),
+    [("Positions", ("Position", "PositionOut")), ("Ledger", ("LedgerRow", "LedgerRowOut"))],
+)
+def test_fields_of_positions_and_of_the_ledger_are_those_of_the_contract(
+    name: str, section: str, titles: tuple[str, str]
+) -> None:
+    text = (CONTRACT / "common.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    first_cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    documented = set(re.findall(r"`(\w+)`", " ".join(first_cells)))
+    schemas = DOCUMENTS[name]()["components"]["schemas"]
+    described = next(schema for title, schema in schemas.items() if title in titles)
+    told = set(re.findall(r"`(\w+)`", text))
+
+    assert documented <= set(described["properties"]) <= told
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_answers_of_positions_and_of_the_ledger_have_the_fields_of_the_contract(name: str) -> None:
+    text = (CONTRACT / "common.md").read_text()
+    schemas = DOCUMENTS[name]()["components"]["schemas"]
+
+    for title, head in (("Positions", "Positions"), ("LedgerPage", "Ledger")):
+        whole = text.partition(f"## {head}\n")[2].partition("}`")[0]
+        documented = set(re.findall(r'"(\w+)"', whole))
+        other = {"Positions": "PositionsOut", "LedgerPage": "LedgerOut"}[title]
+        described = next(schema for name, schema in schemas.items() if name in (title, other))
+        assert set(described["properties"]) == documented
+        assert documented
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_strategy_fields_are_those_of_the_contract(name: str) -> None:
+    part = (CONTRACT / "common.md").read_text().partition("## Strategy\n")[2].partition("\n## ")[0]
+    first_cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+    documented = set(re.findall(r"`(\w+)`", " ".join(first_cells)))
+    [sentence] = re.findall(r"Strategy request: (.*?)\. ", part)
+    asked = {word for word in re.findall(r"`(\w+)`", sentence) if word != "paper"}
+
+    schemas = DOCUMENTS[name]()["components"]["schemas"]
+    strategy = next(schema for title, schema in schemas.items() if title in ("Strategy", "StrategyOut"))
+    request = next(schema for title, schema in schemas.items() if title in ("StrategyRequest", "StrategyBody"))
+
+    assert set(strategy["properties"]) == documented
+    assert set(request["properties"]) == asked
 
 
 def _example(kind: type[domain_errors.PulseError]) -> Exception:

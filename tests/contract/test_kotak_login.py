@@ -74,7 +74,13 @@ async def test_two_steps_and_a_stored_session(neo: KotakServer) -> None:
     assert row.valid_until == logged_in.valid_until
     assert not any(secret.encode() in row.sealed_token for secret in PLANTED)
     session = await KotakSessions(store, seal(), CLOCK).current()
-    assert session == neo_session(neo.base_url, token=session.token, sid=session.sid)
+    assert session == neo_session(
+        neo.base_url,
+        token=session.token,
+        sid=session.sid,
+        ucc=UCC,
+        market_url=neo.base_url.replace("http", "ws", 1) + "/apifeed",
+    )
     assert neo.sessions.current() == neo.sessions.check(session.token, session.sid)
 
 
@@ -99,6 +105,26 @@ async def test_where_orders_and_updates_are_is_told_by_the_login(
 
     session = await KotakSessions(store, seal(), CLOCK).current()
     assert (session.base_url, session.feed_url) == ("https://e21.kotaksecurities.com", feed_url)
+
+
+@pytest.mark.parametrize(
+    ("given", "market_url"),
+    [
+        ("https://sfeed.kotaksecurities.com/apifeed", "wss://sfeed.kotaksecurities.com/apifeed"),
+        ("wss://elsewhere.example/apifeed", "wss://e21.kotaksecurities.com/apifeed"),
+        (None, "wss://e21.kotaksecurities.com/apifeed"),
+    ],
+)
+async def test_where_prices_are_is_told_by_the_login(
+    neo: KotakServer, given: str | None, market_url: str
+) -> None:
+    store = InMemorySessions()
+    neo.then(VIEW, trade(feedUrl=given))
+
+    await attempt(neo, store)
+
+    session = await KotakSessions(store, seal(), CLOCK).current()
+    assert session.market_url == market_url
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 import pytest
 
+from pulse_adapters.ids import RandomIds
+from pulse_domain.testing.contracts.ledger import OrderLedgerContract
 from pulse_domain.testing.contracts.order_store import OrderStoreContract, PassTime, PresenceOf, Restore
+from pulse_domain.testing.contracts.risk_facts import RiskFactsContract
 from pulse_domain.testing.fake_clock import FakeClock
 from pulse_domain.testing.memory_store import InMemoryOrderStore, InMemoryPresence
 
 
-class TestInMemoryOrderStore(OrderStoreContract):
+class InMemory:
     @pytest.fixture
     def clock(self) -> FakeClock:
         return FakeClock()
@@ -28,3 +31,17 @@ class TestInMemoryOrderStore(OrderStoreContract):
     @pytest.fixture
     def pass_time(self, clock: FakeClock) -> PassTime:
         return clock.advance
+
+
+class TestInMemoryOrderStore(InMemory, OrderStoreContract):
+    pass
+
+
+class TestInMemoryRiskFacts(InMemory, RiskFactsContract):
+    @pytest.fixture
+    def ids(self, clock: FakeClock) -> RandomIds:
+        return RandomIds(clock)
+
+
+class TestInMemoryOrderLedger(InMemory, OrderLedgerContract):
+    pass

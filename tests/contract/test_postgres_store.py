@@ -5,10 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
+from pulse_adapters.clock import SystemClock
+from pulse_adapters.ids import RandomIds
 from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.session_locks import PostgresPresence
 from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_domain.testing.contracts.ledger import OrderLedgerContract
 from pulse_domain.testing.contracts.order_store import OrderStoreContract, PresenceOf, Restore
+from pulse_domain.testing.contracts.risk_facts import RiskFactsContract
 
 # A clock_timestamp() of the test's own, found before the built-in one: time passes when the test says so.
 FAKE_CLOCK = """
@@ -45,7 +49,7 @@ class _Acquired:
         await self._acquiring.__aexit__(*error)
 
 
-class TestPostgresOrderStore(OrderStoreContract):
+class OnPostgres:
     @pytest.fixture
     async def store(self, database: asyncpg.Pool) -> AsyncIterator[PostgresOrderStore]:
         await database.execute(FAKE_CLOCK)
@@ -69,3 +73,17 @@ class TestPostgresOrderStore(OrderStoreContract):
             await database.execute("UPDATE fake_time.shift SET seconds = seconds + $1", seconds)
 
         return shift
+
+
+class TestPostgresOrderStore(OnPostgres, OrderStoreContract):
+    pass
+
+
+class TestPostgresRiskFacts(OnPostgres, RiskFactsContract):
+    @pytest.fixture
+    def ids(self) -> RandomIds:
+        return RandomIds(SystemClock())
+
+
+class TestPostgresOrderLedger(OnPostgres, OrderLedgerContract):
+    pass

@@ -175,7 +175,13 @@ class FakeGateway:
                 break
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.requests.append(
-            {"method": scope["method"], "path": scope["path"], "headers": headers, "body": body.decode()}
+            {
+                "method": scope["method"],
+                "path": scope["path"],
+                "query": scope["query_string"].decode(),
+                "headers": headers,
+                "body": body.decode(),
+            }
         )
         call = Call(send, receive)
         if self.faults:

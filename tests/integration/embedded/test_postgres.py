@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from pulse_adapters.embedded import EmbeddedPostgres, EmbeddedServerError
+from pulse_adapters.embedded.postgres import running_dsn
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,19 @@ async def test_another_database_has_an_address(server: EmbeddedPostgres) -> None
 async def test_a_wrong_password_is_refused(server: EmbeddedPostgres) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(host="127.0.0.1", port=server.port, user="postgres", password="guess")
+
+
+def test_address_of_a_running_server_is_found_by_its_folder() -> None:
+    with tempfile.TemporaryDirectory(prefix="pulse-test-") as folder:  # one that Postgres's account can reach
+        home = Path(folder) / "postgres"
+        before = running_dsn(home)
+        with EmbeddedPostgres.start(home, durable=False) as server:
+            found, own = running_dsn(home), server.dsn
+        after = running_dsn(home)
+
+    assert before is None
+    assert found == own
+    assert after is None
 
 
 def test_the_password_is_in_no_repr_and_no_process_list(server: EmbeddedPostgres) -> None:

@@ -24,6 +24,7 @@ from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import NewOrder, Side
 from pulse_domain.ports.order_store import Booking, OrderStore
+from pulse_domain.risk import RiskLimits
 from pulse_domain.testing.factories import new_order, order_request
 from pulse_domain.testing.fake_clock import FakeClock
 from pulse_domain.testing.memory_store import InMemoryOrderStore
@@ -38,12 +39,24 @@ CREATE OR REPLACE FUNCTION fake_time.clock_timestamp() RETURNS timestamptz LANGU
 """
 
 Step = Callable[[OrderStore], Awaitable[Any]]
-PENDING, SPLITTING, WORKING, FRESH, RIVAL = (
-    replace(new_order(SequentialIds(number)), order_unique_key=key)
-    for number, key in ((1, "pending"), (2, "splitting"), (3, "working"), (4, "fresh"), (5, "fresh"))
-)
-_OTHER = order_request(side=Side.SELL).normalised()
-RIVAL = replace(RIVAL, request=_OTHER, fingerprint=_OTHER.fingerprint())
+# Order ids begin with the instant, which limits within a window go by.
+_FIRST_ID = int(NOW.timestamp() * 1000)
+PENDING, SPLITTING, WORKING, FRESH, RIVAL, OTHER = (
+    replace(new_order(SequentialIds(_FIRST_ID + number)), order_unique_key=key)
+    for number, key in (
+        (1, "pending"), (2, "splitting"), (3, "working"), (4, "fresh"), (5, "fresh"), (6, "other"),
+    )
+)  # fmt: skip
+
+
+def asking(new: NewOrder, **request: Any) -> NewOrder:
+    asked = order_request(**request)
+    return replace(new, request=asked, fingerprint=asked.fingerprint())
+
+
+RIVAL = asking(RIVAL, side=Side.SELL)
+# These two are equal, and equal to none of the others.
+FRESH, OTHER = asking(FRESH, total_quantity=60), asking(OTHER, total_quantity=60)
 
 
 def plan(new: NewOrder, *offsets_s: float) -> ev.SplitSaved:
@@ -116,7 +129,13 @@ STEPS: dict[str, Step] = {
     "cancel requested": book(*(ev.ExecutionCancelRequested(seq=seq, chunk=0) for seq in (1, 3))),
     "many facts": book(filled(3, "T-2"), accepted(1), filled(1, "T-3"), ev.ExecutionCompleted(seq=3, chunk=0)),
     "halt": lambda store: store.halt("desk", "test"),
+    "halt to square off": lambda store: store.halt_to_square_off("desk", "test"),
     "resume": lambda store: store.resume("desk", "test"),
+    "accept one of a few": lambda store: store.accept(FRESH, RiskLimits(max_open_orders=4)),
+    "accept another of a few": lambda store: store.accept(OTHER, RiskLimits(max_open_orders=4)),
+    "accept four a minute": lambda store: store.accept(OTHER, RiskLimits(max_orders=4)),
+    "accept once": lambda store: store.accept(FRESH, RiskLimits(duplicate_window=timedelta(minutes=1))),
+    "accept another once": lambda store: store.accept(OTHER, RiskLimits(duplicate_window=timedelta(minutes=1))),
 }  # fmt: skip
 CLAIMS = {"claim orders", "claim executions", "recover splits"}
 PAIRS = list(itertools.product(STEPS, repeat=2))
@@ -147,7 +166,7 @@ async def outcome(step: Step, store: OrderStore) -> Any:
 
 async def state(store: OrderStore) -> list[Any]:
     found: list[Any] = [await store.trading_state()]
-    for new in (PENDING, SPLITTING, WORKING, FRESH, RIVAL):
+    for new in (PENDING, SPLITTING, WORKING, FRESH, RIVAL, OTHER):
         journal = await store.journal(new.order_id, after_seq=0, limit=1000)
         assert [entry.seq for entry in journal] == list(range(1, len(journal) + 1))
         by_slice: dict[int, list[Any]] = {}

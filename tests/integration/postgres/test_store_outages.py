@@ -22,7 +22,16 @@ from pulse_domain.errors import DuplicateOrderUniqueKey, StorageUnavailable
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import NewOrder, Side
-from pulse_domain.ports.order_store import BookFindings, Booking, BrokerCall, OrderStore, Selection, SplitResult
+from pulse_domain.ports.order_store import (
+    BookFindings,
+    Booking,
+    BrokerCall,
+    LedgerWish,
+    OrderStore,
+    Selection,
+    SplitResult,
+)
+from pulse_domain.risk import RiskLimits
 from pulse_domain.testing.factories import CLIENT, new_order, order_request, plan, split_order
 
 PATIENCE_S = 20.0
@@ -87,6 +96,9 @@ def _selecting(wanted: Selection) -> Callable[[OrderStore], Awaitable[Any]]:
 METHODS: dict[str, Callable[[OrderStore], Awaitable[Any]]] = {
     "accept": lambda store: store.accept(new_order(IDS)),
     "accept by body": lambda store: store.accept(new_order(IDS, body_digest=DIGEST)),
+    "accept under limits": lambda store: store.accept(new_order(IDS), RiskLimits(max_open_orders=10**6)),
+    "count_orders": lambda store: store.count_orders(CLIENT, NEW.request, RiskLimits(max_orders=1)),
+    "unsettled": lambda store: store.unsettled(),
     "find_accepted": lambda store: store.find_accepted(CLIENT, "key"),
     "find_sighted": lambda store: store.find_sighted(CLIENT, DIGEST),
     "request_cancel": lambda store: store.request_cancel(NEW.order_id, "desk"),
@@ -101,6 +113,7 @@ METHODS: dict[str, Callable[[OrderStore], Awaitable[Any]]] = {
     "claim_executions": lambda store: store.claim_executions(10, "worker", 60.0),
     "book": lambda store: store.book([BOOKING]),
     "halt": lambda store: store.halt("desk", "test"),
+    "halt_to_square_off": lambda store: store.halt_to_square_off("desk", "test"),
     "resume": lambda store: store.resume("desk", "test"),
     "halt_for_reconcile": lambda store: store.halt_for_reconcile("desk", "test"),
     "note_findings": lambda store: store.note_findings(BookFindings(complete=True)),
@@ -113,6 +126,10 @@ METHODS: dict[str, Callable[[OrderStore], Awaitable[Any]]] = {
     "list_orders": lambda store: store.list_orders(CLIENT, limit=10),
     "list_orders of all": lambda store: store.list_orders(None, limit=10),
     "slices": lambda store: store.slices(NEW.order_id),
+    "fills": lambda store: store.fills(),
+    "units_since": lambda store: store.units_since(SystemClock().now()),
+    "fills_mark": lambda store: store.fills_mark(SystemClock().now()),
+    "ledger": lambda store: store.ledger(LedgerWish(), limit=10),
     "journal": lambda store: store.journal(NEW.order_id, after_seq=0, limit=10),
     "journal_heads": lambda store: store.journal_heads([NEW.order_id]),
     **{f"select {wanted}": _selecting(wanted) for wanted in Selection},

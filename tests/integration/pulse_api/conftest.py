@@ -11,8 +11,12 @@ import pytest
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.ids import RandomIds
+from pulse_adapters.postgres.audit_log import PostgresAuditLog
+from pulse_adapters.postgres.candles import PostgresCandleStore
 from pulse_adapters.postgres.pool import Database
+from pulse_adapters.postgres.price_board import PostgresPriceBoard
 from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_adapters.postgres.strategies import PostgresStrategyStore
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
 from pulse_api.app import OrderApi, create_app
 from pulse_api.bootstrap import Ports
@@ -58,6 +62,10 @@ async def api(database: asyncpg.Pool) -> AsyncIterator[Api]:
         master=VirtualInstrumentMaster(),
         clock=clock,
         ids=RandomIds(clock),
+        strategies=PostgresStrategyStore(Database(database)),
+        audit=PostgresAuditLog(Database(database)),
+        prices=PostgresPriceBoard(Database(database)),
+        candles=PostgresCandleStore(Database(database)),
     )
 
     @asynccontextmanager

@@ -9,10 +9,12 @@ import asyncpg
 import pytest
 
 from pulse_adapters.ids import RandomIds
+from pulse_adapters.postgres.audit_log import PostgresAuditLog
 from pulse_adapters.postgres.instrument_master import PostgresInstrumentMaster
 from pulse_adapters.postgres.instrument_sync import PostgresInstrumentSync
 from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_adapters.postgres.strategies import PostgresStrategyStore
 from pulse_api.app import create_app
 from pulse_api.bootstrap import Ports
 from pulse_api.settings import read_settings
@@ -55,6 +57,8 @@ def opening(database: asyncpg.Pool) -> Opening:
             master=master,
             clock=clock,
             ids=RandomIds(clock),
+            strategies=PostgresStrategyStore(Database(database)),
+            audit=PostgresAuditLog(Database(database)),
             closing_auction=master.closing_auction,
         )
 

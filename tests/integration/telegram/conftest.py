@@ -17,7 +17,9 @@ from pulse_adapters.clock import SystemClock
 from pulse_adapters.ids import RandomIds
 from pulse_adapters.postgres.audit_log import PostgresAuditLog
 from pulse_adapters.postgres.pool import Database
+from pulse_adapters.postgres.price_board import PostgresPriceBoard
 from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_adapters.postgres.strategies import PostgresStrategyStore
 from pulse_adapters.telegram.bot import BotApi
 from pulse_adapters.telegram.commands import CommandDesk
 from pulse_adapters.telegram.order_api import OrderApi
@@ -56,6 +58,8 @@ class House(NamedTuple):
 
     telegram: FakeBotApi
     store: PostgresOrderStore
+    strategies: PostgresStrategyStore
+    prices: PostgresPriceBoard
     queue: RecordingQueue
     audit: PostgresAuditLog
     clock: ShiftedClock
@@ -95,6 +99,8 @@ async def bot(telegram: FakeBotApi) -> AsyncIterator[BotApi]:
 async def house(telegram: FakeBotApi, bot: BotApi, database: asyncpg.Pool) -> AsyncIterator[House]:
     clock, queue = ShiftedClock(), RecordingQueue()
     store, audit = PostgresOrderStore(Database(database)), PostgresAuditLog(Database(database))
+    strategies = PostgresStrategyStore(Database(database))
+    prices = PostgresPriceBoard(Database(database))
     ports = Ports(
         store=store,
         watched=store,
@@ -102,6 +108,9 @@ async def house(telegram: FakeBotApi, bot: BotApi, database: asyncpg.Pool) -> As
         master=VirtualInstrumentMaster(),
         clock=clock,
         ids=RandomIds(clock),
+        strategies=strategies,
+        audit=audit,
+        prices=prices,
     )
     async with order_api_served(ports) as address:
         api = OrderApi(f"unix:{address}", SERVICE_TOKEN)
@@ -110,7 +119,7 @@ async def house(telegram: FakeBotApi, bot: BotApi, database: asyncpg.Pool) -> As
         desk = CommandDesk(CHATS, bot, notifier, api, audit, clock, lambda: f"code{next(codes)}")
         notifier.start()
         polling = asyncio.create_task(Poller(bot, desk, clock, Random(2), wait_s=20, retry_s=0.05).run())
-        yield House(telegram, store, queue, audit, clock, notifier, desk, bot)
+        yield House(telegram, store, strategies, prices, queue, audit, clock, notifier, desk, bot)
         polling.cancel()
         await asyncio.gather(polling, return_exceptions=True)
         await notifier.close()

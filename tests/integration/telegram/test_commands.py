@@ -1,11 +1,19 @@
 """Commands, from a chat to the store and back, over real sockets."""
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 from structlog.testing import capture_logs
 
 from pulse_adapters.ids import RandomIds
+from pulse_domain.instruments import Instrument
+from pulse_domain.orders import events as ev
+from pulse_domain.orders.ids import BrokerOrderId
+from pulse_domain.orders.model import Product, Side
+from pulse_domain.ports.order_store import Booking, BookResult
+from pulse_domain.ports.strategy_store import StrategyMode, StrategyRow, StrategyState
+from pulse_domain.risk import PriceFacts
 from pulse_domain.testing.factories import new_order, split_order
 from pulse_domain.testing.memory_audit import InMemoryAuditLog
 from tests.integration.telegram.conftest import House
@@ -44,18 +52,73 @@ async def test_orders_lists_those_that_are_not_done(house: House) -> None:
     assert "(no tag): 1 orders, 0 open" in by_tag
 
 
-@pytest.mark.parametrize("command", ["/pnl", "/positions"])
-async def test_what_is_not_known_is_told_as_such(house: House, command: str) -> None:
-    assert "not available in this deployment" in await house.answer(command)
+async def traded(house: House, side: Side, quantity: int, price: str, tag: str | None = "macd") -> None:
+    order = await split_order(
+        house.store, RandomIds(house.clock), total_quantity=quantity, side=side, strategy_tag=tag,
+        product=Product.MIS,
+    )  # fmt: skip
+    await house.store.claim_executions(1, "executor", 60.0)
+    fill = ev.Fill(
+        trade_id=f"T-{order.order_id[-6:]}",
+        broker_order_id=BrokerOrderId(f"B-{order.order_id[-6:]}"),
+        quantity=quantity,
+        price=Decimal(price),
+        at=house.clock.now(),
+    )
+    event = ev.ExecutionFilled(seq=1, chunk=0, fill=fill)
+    [booked] = await house.store.book([Booking(order_id=order.order_id, event=event)])
+    assert booked.result is BookResult.APPLIED
+
+
+async def test_positions_and_results_are_told_by_strategy(house: House) -> None:
+    await traded(house, Side.BUY, 1500, "1400.5")
+    await traded(house, Side.SELL, 500, "1410.5")
+    await traded(house, Side.SELL, 10, "1400", tag=None)
+    reliance = Instrument.parse("NSE:RELIANCE")
+    at = await house.store.now()
+    await house.prices.publish({reliance: PriceFacts(at=at, last_price=Decimal("1402"))})
+
+    positions, pnl = await house.answer("/positions"), await house.answer("/pnl")
+
+    assert "macd NSE:RELIANCE MIS: 1,000 at 1,400.50, last 1,402.00" in positions
+    assert "unrealised 1,500.00, realised 5,000.00" in positions
+    assert "(no tag) NSE:RELIANCE MIS: -10 at 1,400.00" in positions
+    assert pnl.startswith("Today: net ")
+    assert "macd: net " in pnl
+    assert "realised 5,000.00, unrealised 1,500.00, charges" in pnl
+    assert "unknown" not in pnl
+
+
+async def test_what_is_not_known_is_told_as_such(house: House) -> None:
+    await traded(house, Side.BUY, 10, "1400")
+
+    assert "no price is known; unrealised unknown" in await house.answer("/positions")
+    pnl = await house.answer("/pnl")
+    assert pnl.startswith("Today: net unknown (realised 0.00, unrealised unknown, charges ")
+
+
+async def test_nothing_held_and_nothing_traded_is_told_as_such(house: House) -> None:
+    assert await house.answer("/positions") == "No position is open."
+    assert await house.answer("/pnl") == "Nothing was traded yet."
 
 
 async def test_help_names_every_command_and_others_are_pointed_to_it(house: House) -> None:
     text = await house.answer("/help")
 
-    for command in ("/status", "/pnl", "/orders", "/positions", "/strategies", "/halt", "/resume", "/kill"):
+    for command in (
+        "/status",
+        "/pnl",
+        "/orders",
+        "/positions",
+        "/strategies",
+        "/strategy start",
+        "/halt",
+        "/resume",
+        "/kill",
+    ):
         assert command in text
     assert "/help" in await house.answer("/frobnicate now")
-    assert (await house.audited())[-1] == ("70", "7", "frobnicate", "unknown")
+    assert (await _audited_to(house, "unknown"))[-1] == ("70", "7", "frobnicate", "unknown")
 
 
 async def test_halt_is_done_once_it_is_confirmed(house: House) -> None:
@@ -293,3 +356,178 @@ async def test_confirmed_halt_does_not_wait_for_telegram(house: House) -> None:
 
     assert "HALTED by telegram:70" in answer
     assert noted == []
+
+
+# --- strategies
+
+
+async def add_strategy(house: House, name: str = "macd-tcs", mode: str = "paper", kind: str = "macd") -> None:
+    await house.strategies.put(
+        name,
+        kind=kind,
+        instruments=(Instrument.parse("NSE:TCS"),),
+        parameters={"fast": "5"},
+        mode=StrategyMode(mode),
+        changed_by="asha",
+    )
+
+
+async def strategy(house: House) -> StrategyRow:
+    [row] = await house.strategies.rows()
+    return row
+
+
+async def test_strategies_are_listed_as_they_fare(house: House) -> None:
+    none = await house.answer("/strategies")
+    for name, mode in (("a", "paper"), ("b", "live"), ("c", "paper"), ("d", "paper")):
+        await add_strategy(house, name, mode)
+        await house.strategies.want(name, StrategyState.RUNNING, "asha")
+    await house.strategies.report("b", 1, StrategyState.RUNNING, None)
+    await house.strategies.report("c", 1, StrategyState.FAILED, "ValueError: bad\nluck")
+    await house.strategies.want("d", StrategyState.STOPPED, "asha")
+
+    text = await house.answer("/strategies")
+
+    assert none.startswith("There is no strategy.")
+    assert text.splitlines()[:4] == [
+        "a (paper, macd on NSE:TCS fast=5): STOPPED, to be RUNNING",
+        "b (live, macd on NSE:TCS fast=5): RUNNING",
+        "c (paper, macd on NSE:TCS fast=5): FAILED: ValueError: bad luck",
+        "d (paper, macd on NSE:TCS fast=5): STOPPED",
+    ]
+
+
+async def test_strategy_is_started_and_stopped_once_that_is_confirmed(house: House) -> None:
+    await add_strategy(house, mode="live")
+
+    question = await house.answer("/strategy start macd-tcs")
+    before = await strategy(house)
+    await confirm(house)
+    started = (await house.telegram.texts(2))[1]
+    running = await strategy(house)
+    await house.answer("/Strategy@pulse_bot  stop   macd-tcs")
+    await confirm(house)
+    stopped = (await house.telegram.texts(4))[3]
+
+    assert "LIVE" in question
+    assert before.plan.wanted is StrategyState.STOPPED
+    assert (running.plan.wanted, running.plan.changed_by) == (StrategyState.RUNNING, "telegram:70")
+    assert started == "macd-tcs (live, macd on NSE:TCS fast=5): STOPPED, to be RUNNING"
+    assert stopped == "macd-tcs (live, macd on NSE:TCS fast=5): STOPPED"
+    assert (await strategy(house)).plan.wanted is StrategyState.STOPPED
+    # On record with the chat, and with the order API.
+    expected = {
+        ("70", "7", "strategy start", "asked"),
+        ("telegram:70", "telegram:70", "strategy start", "done"),
+        ("70", "7", "strategy start", "done"),
+        ("70", "7", "strategy stop", "asked"),
+        ("telegram:70", "telegram:70", "strategy stop", "done"),
+        ("70", "7", "strategy stop", "done"),
+    }
+    assert set(await _audited_to(house, "done", 4)) == expected
+
+
+async def test_parameters_of_a_stopped_strategy_are_set(house: House) -> None:
+    await add_strategy(house)
+
+    question = await house.answer("/strategy set macd-tcs risk_percent=0.5 fast=7")
+    await confirm(house)
+    answer = (await house.telegram.texts(2))[1]
+
+    row = await strategy(house)
+    assert "risk_percent=0.5 fast=7" in question
+    assert row.plan.parameters == {"fast": "7", "risk_percent": "0.5"}
+    assert (row.plan.version, row.plan.kind, row.plan.mode) == (2, "macd", StrategyMode.PAPER)
+    assert row.plan.changed_by == "telegram:70"
+    assert "fast=7 risk_percent=0.5" in answer
+
+
+async def test_bad_parameters_and_files_are_refused_and_told(house: House) -> None:
+    await add_strategy(house)
+    await house.answer("/strategy set macd-tcs fast=0")
+    await confirm(house)
+    bad = (await house.telegram.texts(2))[1]
+    await add_strategy(house, kind="/srv/mine.py:Mine")
+    await house.answer("/strategy set macd-tcs n=1")
+    await confirm(house)
+    of_file = (await house.telegram.texts(4))[3]
+
+    assert bad.startswith("/strategy set failed: INVALID_REQUEST: parameter fast")
+    assert "may have been done" not in bad
+    assert "pulse strategy add" in of_file
+    assert (await strategy(house)).plan.parameters == {"fast": "5"}
+
+
+async def test_what_runs_is_not_set(house: House) -> None:
+    await add_strategy(house)
+    await house.strategies.want("macd-tcs", StrategyState.RUNNING, "asha")
+
+    answer = await house.answer("/strategy set macd-tcs fast=7")
+
+    assert "stopped first" in answer
+    assert house.telegram.sent[-1].buttons == {}
+    assert (await _audited_to(house, "refused"))[-1] == ("70", "7", "strategy set", "refused")
+
+
+async def test_what_is_started_between_question_and_answer_is_not_set(house: House) -> None:
+    await add_strategy(house)
+    await house.answer("/strategy set macd-tcs fast=7")
+    await house.strategies.want("macd-tcs", StrategyState.RUNNING, "asha")
+
+    await confirm(house)
+
+    assert "failed: INVALID_REQUEST" in (await house.telegram.texts(2))[1]
+    assert (await strategy(house)).plan.version == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/strategy",
+        "/strategy start",
+        "/strategy start macd-tcs now",
+        "/strategy frobnicate macd-tcs",
+        "/strategy set macd-tcs",
+        "/strategy set macd-tcs fast",
+        "/strategy set macd-tcs fast=5 fast=6",
+        "/strategy set macd-tcs 1=2",
+    ],
+)
+async def test_strategy_command_that_makes_no_sense_is_told_how(house: House, text: str) -> None:
+    await add_strategy(house)
+
+    assert (await house.answer(text)).startswith("Write /strategy start NAME")
+    assert [entry[3] for entry in await _audited_to(house, "refused")] == ["refused"]
+
+
+async def test_strategy_that_is_not_there_is_told(house: House) -> None:
+    for text in ("/strategy start nonsense", "/strategy stop ../orders", "/strategy set nonsense a=1"):
+        assert "There is no strategy" in await house.answer(text)
+    assert house.telegram.sent[-1].buttons == {}
+
+
+async def test_dismissed_strategy_command_does_nothing(house: House) -> None:
+    await add_strategy(house)
+
+    await house.answer("/strategy start macd-tcs")
+    await confirm(house, "No")
+
+    assert "nothing was done" in (await house.telegram.texts(2))[1]
+    assert (await strategy(house)).plan.wanted is StrategyState.STOPPED
+
+
+async def test_stranger_moves_no_strategy_and_is_not_answered(house: House) -> None:
+    await add_strategy(house)
+
+    with capture_logs() as logs:
+        for text in ("/strategies", "/strategy start macd-tcs", "/strategy set macd-tcs fast=9"):
+            await house.say(text, chat_id=999, user_id=666)
+        await house.telegram.press("code1:yes", chat_id=999, user_id=666)
+        await house.answer("/help")
+
+    assert [sent.chat_id for sent in house.telegram.sent] == [7]
+    assert [line["event"] for line in logs].count("a message from a chat that is not on the list") == 3
+    assert "macd-tcs" not in str(logs)
+    row = await strategy(house)
+    assert (row.plan.wanted, row.plan.version) == (StrategyState.STOPPED, 1)
+    assert [entry[2] for entry in await _audited_to(house, "answered")] == ["help"]

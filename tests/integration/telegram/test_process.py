@@ -9,8 +9,10 @@ import pytest
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.ids import RandomIds
+from pulse_adapters.postgres.audit_log import PostgresAuditLog
 from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_adapters.postgres.strategies import PostgresStrategyStore
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
 from pulse_api.bootstrap import Ports
 from pulse_background.background import Background
@@ -60,6 +62,8 @@ async def test_worker_tells_fills_and_halts_and_takes_commands(
         master=VirtualInstrumentMaster(),
         clock=clock,
         ids=ids,
+        strategies=PostgresStrategyStore(Database(database)),
+        audit=PostgresAuditLog(Database(database)),
     )
     stop = asyncio.Event()
     async with order_api_served(api_ports) as address:

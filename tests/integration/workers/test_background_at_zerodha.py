@@ -25,8 +25,8 @@ from pulse_background.settings import Settings, read_settings
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.orders.ids import OrderId
 from pulse_domain.orders.model import Product
-from pulse_domain.orders.status import OrderState
-from pulse_domain.ports.order_store import OrderView
+from pulse_domain.orders.status import LedgerStatus, OrderState
+from pulse_domain.ports.order_store import LedgerWish, OrderView
 from pulse_domain.ports.work_queue import JobKind
 from pulse_domain.testing.factories import new_order
 from service_kit import Metrics
@@ -137,6 +137,12 @@ async def test_an_order_is_placed_and_filled(desk: Desk, settings: Settings, sim
 
     [record] = simulator.desk.venue.records.values()
     assert record.ask.instrument == INFY
+    [row] = await desk.store.ledger(LedgerWish(), limit=10)
+    assert (row.status, row.answers["status"]) == (LedgerStatus.TRADED, "COMPLETE")
+    told = row.answers["order"]
+    assert (told["order_id"], told["tradingsymbol"]) == (row.execution.broker_order_id, "INFY")
+    assert told["filled_quantity"] == row.answers["filled_quantity"] == 10
+    assert not {"placed_by", "account_id", "guid"} & set(told)
     view = await desk.view(order_id)
     assert view.summary.quantities.filled == 10
 

@@ -1,4 +1,4 @@
-"""The tutorial and the README are true: their blocks run one after the other, and print what they show."""
+"""The tutorials and the README are true: their blocks run one after the other, and print what they show."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 GUIDE, README = ROOT / "doc/guides/backtesting.md", ROOT / "README.md"
+STRATEGIES = ROOT / "doc/guides/strategies.md"
 
 
 def blocks(path: Path) -> list[tuple[int, str]]:
@@ -16,7 +17,7 @@ def blocks(path: Path) -> list[tuple[int, str]]:
     return [(text.count("\n", 0, block.start(1)), block[1]) for block in found]
 
 
-@pytest.mark.parametrize("path", [GUIDE, README], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [GUIDE, README, STRATEGIES], ids=lambda path: path.stem)
 def test_the_blocks_print_what_they_show(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -28,7 +29,7 @@ def test_the_blocks_print_what_they_show(
 
         shown = [text.removeprefix("# -> ") for text in code.splitlines() if text.startswith("# -> ")]
         assert capsys.readouterr().out.splitlines() == shown, f"{path.name}, line {line}"
-    assert names.keys() > {"Dips", "result"}
+    assert "result" in names
 
 
 def test_the_ten_lines_are_ten() -> None:

@@ -13,6 +13,7 @@ import pytest
 from pulse.cli import main
 from pulse_domain.backtest import CandleSeries, synthetic_candles
 from pulse_domain.errors import MissingExtra
+from pulse_domain.strategies import STRATEGIES
 
 DIPS = """
 from pulse_domain.backtest import Strategy
@@ -269,6 +270,79 @@ def test_a_file_that_cannot_be_used_is_one_line_that_says_where(
 )
 def test_a_file_or_strategy_that_is_not_there(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert said in failure(f"{line} {TCS}", capsys)
+
+
+# --- strategies that are shipped, and parameters ------------------------------------------------
+
+
+def test_a_shipped_strategy_is_run_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in STRATEGIES:
+        answer = figures(f"{kind} {TCS} --param short=true --param max_quantity=7", capsys)
+
+        assert answer["statistics"]["trades"] > 0
+        assert {order["quality"]["filled_quantity"] for order in answer["orders"]} == {7}
+
+
+def test_a_report_of_a_shipped_strategy_has_its_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(f"backtest run rsi {TCS} --report report.html".split()) == 0
+
+    assert "<title>rsi" in (folder / "report.html").read_text()
+
+
+CHOOSING = """
+from msgspec import Struct
+from pulse_domain.backtest import Strategy
+
+class Choosing(Strategy):
+    class Parameters(Struct, frozen=True):
+        quantity: int = 100
+
+    def on_candle(self, candle):
+        if not self.position(candle.instrument):
+            self.buy(candle.instrument, self.parameters.quantity)
+"""
+
+
+def test_parameters_are_given_to_the_strategy_of_a_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "choosing.py").write_text(CHOOSING)
+
+    [by_default] = figures(f"choosing.py {TCS}", capsys)["orders"]
+    [chosen] = figures(f"choosing.py {TCS} --param quantity=3", capsys)["orders"]
+
+    assert by_default["quality"]["filled_quantity"] == 100
+    assert chosen["quality"]["filled_quantity"] == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"macd {TCS} --param fast", "--param fast must be written NAME=VALUE"),
+        (f"macd {TCS} --param =3", "--param =3 must be written NAME=VALUE"),
+        (f"macd {TCS} --param fast=3 --param fast=4", "--param fast is given twice"),
+        (f"macd {TCS} --param fast=x", "parameter fast cannot be 'x': expected int, got str"),
+        (f"macd {TCS} --param length=3", "there is no parameter 'length'; there are candle_minutes, "),
+        (f"rsi {TCS} --param product=NRML", "NSE:TCS: product NRML is for derivatives only"),
+        (f"rsi {TCS} --param candle_minutes=5", "those of NSE:TCS last 0:01:00: set candle_minutes to theirs"),
+        (f"rsi {TCS} --strategy Rsi", "--strategy is for a file, and rsi is a strategy"),
+        ("rsi --ticks NSE:TCS=ticks.csv", "rsi looks at candles: --candles is needed"),
+        (f"mac {TCS}", "mac: there is no such file, and no strategy of that name; there are macd, rsi"),
+        (f"dips.py {TCS} --param quantity=3", "there is no parameter 'quantity': it has none"),
+        (f"choosing.py {TCS} --param quantity=x", "parameter quantity cannot be 'x': expected int, got str"),
+        (
+            f"orders.py {TCS} --param quantity=x",
+            "orders.py: --param is for a strategy, and the file has orders",
+        ),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_one_line(
+    line: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "choosing.py").write_text(CHOOSING)
+    orders_file(folder, "orders = []")
+
+    assert said in failure(line, capsys)
 
 
 FAILING = DIPS.replace("            self.buy(candle.instrument, 100)", "            self.enter(candle)") + (

@@ -7,6 +7,7 @@ import pytest
 
 from pulse_adapters.feeds.errors import FeedFileError
 from pulse_adapters.feeds.files import read_feed_file
+from pulse_adapters.feeds.recordings import FeedFile
 
 CANDLES = "timestamp,open,high,low,close,volume\n"
 GOOD = "2026-01-05T09:15:00+05:30,100,101,99,100.5,500\n"
@@ -119,7 +120,7 @@ def test_ticks_keep_their_order_of_arrival(tmp_path):
 
 @pytest.mark.parametrize(
     ("cells", "bid", "ask"),
-    [("99,101", 99, 101), ("101,99", 99, 101), ("0,101", 100, 101), (",", 100, 100), ("99,0.0", 99, 100)],
+    [("99,101", 99, 101), ("101,99", 99, 101), ("0,101", 0, 101), (",", 0, 0), ("99,0.0", 99, 0)],
 )
 def test_quotes_of_ticks(tmp_path, cells, bid, ask):
     text = f"timestamp,price,quote_a_price,quote_b_price\n2026-01-05T09:15:02+05:30,100,{cells}\n"
@@ -127,6 +128,16 @@ def test_quotes_of_ticks(tmp_path, cells, bid, ask):
     tick = read_feed_file(written(tmp_path / "a.csv", text)).ticks[0]
 
     assert (tick.bid, tick.ask) == (bid * 10_000, ask * 10_000)
+
+
+@pytest.mark.parametrize(("cells", "bid", "ask"), [("0,101", 100, 101), (",", 100, 100), ("99,0.0", 99, 100)])
+def test_the_price_stands_for_a_quote_that_is_not_told(tmp_path, cells, bid, ask):
+    text = f"timestamp,price,quote_a_price,quote_b_price\n2026-01-05T09:15:02+05:30,100,{cells}\n"
+
+    recording = FeedFile(written(tmp_path / "a.csv", text)).recordings[""]
+    moment = recording.moment(0)
+
+    assert (moment.bid * recording.tick_size, moment.ask * recording.tick_size) == (bid, ask)
 
 
 @pytest.mark.parametrize("row", ["2026-01-05T09:15:02+05:30,A,nan,0\n", "2026-01-05T09:15:02,A,100,0\n"])

@@ -10,6 +10,7 @@ import yaml
 
 from gapi import openapi, tradingview
 from gapi.orders import OrderRequest, PreviewRequest, TradingCommand, check
+from gapi.strategies import StrategyRequest
 from service_kit.litestar_kit import decode
 
 CONTRACT = Path(__file__).parents[3] / "doc" / "contract" / "gapi.md"
@@ -18,6 +19,7 @@ BODIES = {
     "preview_order": PreviewRequest,
     "halt": TradingCommand,
     "resume": TradingCommand,
+    "put_strategy": StrategyRequest,
 }
 
 
@@ -50,7 +52,9 @@ def test_it_is_a_plain_openapi_3_1_document(document: dict[str, Any]) -> None:
 
 
 def test_it_has_the_routes_of_the_contract(document: dict[str, Any]) -> None:
-    rows = re.findall(r"^\| (GET|POST) \| `([^`]+)` \| ([^|]+) \| ([0-9, ]+) \|", CONTRACT.read_text(), re.M)
+    rows = re.findall(
+        r"^\| (GET|POST|PUT) \| `([^`]+)` \| ([^|]+) \| ([0-9, ]+) \|", CONTRACT.read_text(), re.M
+    )
     promised = {(method, path): set(statuses.split(", ")) for method, path, _, statuses in rows}
 
     described = {(method, path): operation for method, path, operation in operations(document)}
@@ -64,7 +68,7 @@ def test_it_has_the_routes_of_the_contract(document: dict[str, Any]) -> None:
 
 
 def test_it_tells_the_scopes_of_the_contract(document: dict[str, Any]) -> None:
-    rows = re.findall(r"^\| (GET|POST) \| `([^`]+)` \| ([^|]+) \|", CONTRACT.read_text(), re.M)
+    rows = re.findall(r"^\| (GET|POST|PUT) \| `([^`]+)` \| ([^|]+) \|", CONTRACT.read_text(), re.M)
     described = {(method, path): operation for method, path, operation in operations(document)}
 
     for method, path, scope in rows:

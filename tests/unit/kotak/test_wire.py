@@ -74,8 +74,20 @@ def test_a_row_is_read() -> None:
         validity="DAY",
         price=Decimal("1250.50"),
         trigger_price=Decimal("0.00"),
+        words=order.words,
     )
     assert order.order_id == "250122000624676"
+
+
+def test_a_row_is_kept_in_the_brokers_words_without_the_owner() -> None:
+    owner = {"actId": "AB1234", "usrId": "AB1234", "locId": "1", "reqId": "secret-request", "token": "secret"}
+
+    words = read_order(ROW | owner).words
+
+    assert not set(owner) & set(words)
+    assert {name: words[name] for name in ("nOrdNo", "ordSt", "trdSym", "qty", "avgPrc")} == {
+        name: ROW[name] for name in ("nOrdNo", "ordSt", "trdSym", "qty", "avgPrc")
+    }
 
 
 def test_a_row_needs_only_what_is_used() -> None:

@@ -4,7 +4,9 @@ from datetime import date, datetime, time
 
 import pytest
 
-from pulse_api.market import VARIABLES, read_market
+from pulse_adapters.market_settings import VARIABLES, read_market
+from pulse_domain.charges import NO_CHARGES, ChargesSchedule
+from pulse_domain.charges import ZERODHA as ZERODHA_CHARGES
 from pulse_domain.instruments import Exchange
 from pulse_domain.market import CAPABILITIES, FreezeReading, PhaseKind, TradingSegment, mis_cutoff
 from pulse_domain.units import INDIA
@@ -52,6 +54,7 @@ def test_everything_can_be_set() -> None:
             "DELIVERY_ONLY_SERIES": "BE,BZ,T0",
             "UNITS_CONFIRMED": "MCX",
             "FREEZE_QUANTITY_READING": "limit",
+            "BROKER_CHARGES": "none",
         }
     )
 
@@ -64,6 +67,15 @@ def test_everything_can_be_set() -> None:
     assert mis_cutoff(TradingSegment.CASH, close, rules.mis_cutoffs) == close.replace(hour=15, minute=0)
     assert market.calendar[0].sessions == {date(2026, 11, 8): ((time(18), time(19)),)}
     assert market.freeze_reading is FreezeReading.LIMIT
+    assert market.charges is NO_CHARGES
+
+
+@pytest.mark.parametrize(
+    ("broker", "charges"), [("virtual", ZERODHA_CHARGES), ("zerodha", ZERODHA_CHARGES), ("kotak", None)]
+)
+def test_charges_are_known_of_some_brokers_only(broker: str, charges: ChargesSchedule | None) -> None:
+    assert read_market({"BROKER_TYPE": broker}).charges is charges
+    assert read_market({"BROKER_TYPE": broker, "BROKER_CHARGES": "zerodha"}).charges is ZERODHA_CHARGES
 
 
 def test_delivery_only_series_can_be_none() -> None:
@@ -92,6 +104,7 @@ def test_empty_variables_count_as_absent() -> None:
         ("DELIVERY_ONLY_SERIES", "all"),
         ("UNITS_CONFIRMED", "GOLD"),
         ("FREEZE_QUANTITY_READING", "both"),
+        ("BROKER_CHARGES", "20"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(name: str, value: str) -> None:

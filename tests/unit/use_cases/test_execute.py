@@ -114,6 +114,7 @@ async def test_call_is_recorded_with_what_was_asked_and_answered(desk: Desk) -> 
     assert booking.call.began_at == desk.clock.now()
     assert booking.call.request["tag"] == claim.execution.tag
     assert (booking.call.answer, booking.call.error) == (None, "MARGIN: no")
+    assert booking.answer == {"place_error": "MARGIN: no"}
 
 
 async def test_sending_changes_nothing_in_the_store(desk: Desk) -> None:

@@ -52,8 +52,8 @@ def problem(environ: dict[str, str]) -> str:
 def test_every_field_is_tried_here() -> None:
     fields = {field for field, *_ in VARIABLES.values()}
 
-    # The market's rules have tests of their own, and so has the secret of postbacks.
-    assert fields | {"database_url", "service_token", "market", "zerodha_api_secret"} == set(
+    # The market's rules and the risk limits have tests of their own, and so has the secret of postbacks.
+    assert fields | {"database_url", "service_token", "market", "risk", "zerodha_api_secret"} == set(
         Settings.__struct_fields__
     )
 
@@ -118,3 +118,10 @@ def test_the_secret_of_postbacks_is_for_that_broker_and_shown_to_nobody() -> Non
         None, None,
     ]  # fmt: skip
     assert read_settings(NEEDED | {"BROKER_TYPE": "zerodha"}).zerodha_api_secret is None
+
+
+def test_risk_limits_are_read_and_checked_with_the_rest() -> None:
+    settings = read_settings(NEEDED | {"RISK_MAX_OPEN_ORDERS": "3"})
+
+    assert settings.risk.limits.max_open_orders == 3
+    assert problem(NEEDED | {"RISK_CUT_OFF": "planted"}).startswith("RISK_CUT_OFF ")

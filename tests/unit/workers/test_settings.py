@@ -40,6 +40,12 @@ DEFAULTS: dict[str, Any] = {
     "breaker_pause_max_seconds": 60.0,
     "unknown_settle_seconds": 120.0,
     "unknown_give_up_seconds": 1800.0,
+    "feed_silence_seconds": 5.0,
+    "feed_instruments": "",
+    "strategy_capital": 10_000_000,
+    "strategy_fresh_seconds": 60.0,
+    "strategy_call_timeout_seconds": 30.0,
+    "strategy_processes": "",
     "tick_retention_days": 7,
     "database_pool_size": 10,
     "metrics_port": None,
@@ -81,6 +87,12 @@ GOOD: dict[str, tuple[str, Any]] = {
     "BREAKER_PAUSE_MAX_SECONDS": ("120", 120.0),
     "UNKNOWN_SETTLE_SECONDS": ("90", 90.0),
     "UNKNOWN_GIVE_UP_SECONDS": ("600", 600.0),
+    "FEED_SILENCE_SECONDS": ("2.5", 2.5),
+    "FEED_INSTRUMENTS": ("NSE:TCS,NSE:INFY", "NSE:TCS,NSE:INFY"),
+    "STRATEGY_CAPITAL": ("500000", 500_000),
+    "STRATEGY_FRESH_SECONDS": ("12.5", 12.5),
+    "STRATEGY_CALL_TIMEOUT_SECONDS": ("5", 5.0),
+    "STRATEGY_PROCESSES": ("a,b", "a,b"),
     "TICK_RETENTION_DAYS": ("3650", 3650),
     "DATABASE_POOL_SIZE": ("20", 20),
     "METRICS_PORT": ("9100", 9100),
@@ -97,6 +109,7 @@ WHOLE = (
     "BROKER_ORDERS_PER_DAY",
     "BREAKER_FAILURES",
     "DATABASE_POOL_SIZE",
+    "STRATEGY_CAPITAL",
     "TICK_RETENTION_DAYS",
 )
 FRACTIONAL = (
@@ -110,6 +123,9 @@ FRACTIONAL = (
     "ORDER_SPLIT_TIMEOUT_MINUTES",
     "SLICE_EXECUTION_TIMEOUT_MINUTES",
     "BROKER_CALL_TIMEOUT_SECONDS",
+    "FEED_SILENCE_SECONDS",
+    "STRATEGY_FRESH_SECONDS",
+    "STRATEGY_CALL_TIMEOUT_SECONDS",
     "BROKER_RATE_MARGIN_SECONDS",
     "BREAKER_WINDOW_SECONDS",
     "BREAKER_PAUSE_SECONDS",
@@ -119,6 +135,8 @@ FRACTIONAL = (
     "GRACEFUL_SHUTDOWN_SECONDS",
 )
 BAD = [
+    ("FEED_INSTRUMENTS", "NSE:TCS,planted"),
+    ("STRATEGY_PROCESSES", "a,/planted"),
     ("DATABASE_URL", "mysql://pulse:planted@localhost/pulse"),
     ("DATABASE_URL", "planted"),
     ("REDIS_URL", "http://:planted@localhost"),
@@ -167,8 +185,8 @@ def problem(environ: dict[str, str]) -> str:
 def test_every_variable_is_tried_here() -> None:
     fields = set(Settings.__struct_fields__)
 
-    # What concerns one adapter only is read by it, and tried in the tests of that.
-    fields -= {"kotak", "telegram", "zerodha"}
+    # What concerns one adapter only is read by it, as is what the order API reads too: tried elsewhere.
+    fields -= {"kotak", "telegram", "zerodha", "market", "risk"}
     assert set(DEFAULTS) | {"database_url"} == fields
     # With it a broker's own variables are needed too: it has a test below.
     assert {name.lower() for name in GOOD} | {"virtual_broker_reads"} == fields
@@ -319,3 +337,13 @@ def test_no_secret_is_shown_where_values_are_printed_in_colour() -> None:
 
     # rich, which prints the tracebacks of the command line, asks for this instead of the repr.
     assert "planted" not in repr(list(settings.__rich_repr__()))
+
+
+def test_the_rules_of_the_market_and_the_risk_limits_are_read_and_checked_with_the_rest() -> None:
+    given = {"OUTSIDE_SESSION": "queue", "RISK_MAX_ORDERS": "7", "RISK_SQUARE_OFF": "market"}
+    settings = read_settings(NEEDED | given)
+
+    assert settings.market.rules.outside_session == "queue"
+    assert (settings.risk.limits.max_orders, settings.risk.square_off) == (7, "market")
+    assert problem(NEEDED | {"RISK_MAX_ORDERS": "planted"}).startswith("RISK_MAX_ORDERS ")
+    assert problem(NEEDED | {"OUTSIDE_SESSION": "planted"}).startswith("OUTSIDE_SESSION ")

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pulse_adapters.real_broker.rows import OrderRow, UnreadableRow
@@ -91,8 +92,30 @@ def test_a_row_is_read() -> None:
         updated_at=datetime(2026, 1, 5, 3, 50, 2, tzinfo=UTC),
         reason_code=None,
         reason=None,
+        words=order.words,
     )
     assert order.order_id == "1234567890123456789"
+
+
+def test_a_row_is_kept_in_the_brokers_words_without_the_owner_or_a_secret() -> None:
+    of_the_owner = {
+        "placed_by": "AB1234", "guid": "secret-guid", "account_id": "AB1234", "checksum": "secret-sum",
+        "access_token": "secret-token",
+    }  # fmt: skip
+    odd = {
+        "order_timestamp": datetime(2026, 1, 5, 9, 20), "tags": ["PU00000000000000TAG1"],
+        "price": float("nan"), "status_message": "no\0 funds", "meta": {"a": 1},
+    }  # fmt: skip
+
+    words = read_order(row(**of_the_owner, **odd)).words
+
+    assert not set(of_the_owner) & set(words)
+    assert "secret" not in msgspec.json.encode(words).decode()
+    assert words["tradingsymbol"] == ROW["tradingsymbol"]
+    assert (words["order_timestamp"], words["status_message"]) == ("2026-01-05T09:20:00", "no funds")
+    assert (words["price"], words["meta"]) == ("nan", "{'a': 1}")
+    assert words["tags"] == ["PU00000000000000TAG1"]
+    assert "status_message_raw" not in words
 
 
 def test_a_row_needs_only_what_is_used() -> None:

@@ -1,7 +1,7 @@
 """What Pulse answers. These are read by the OpenAPI document: the answers themselves pass through as bytes."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -171,3 +171,87 @@ class TradingState(Struct, frozen=True, kw_only=True):
         bool, Meta(description="Only an operator's reconcile ends this halt, no resume.")
     ]
     in_flight: Annotated[list[InFlight], Meta(description="Claimed before the halt, no outcome yet.")]
+
+
+class Strategy(Struct, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(description="Also the strategy_tag of its orders.")]
+    kind: Annotated[str, Meta(description="Of those that are shipped, or FILE.py:Class.", examples=["macd"])]
+    instruments: list[str]
+    parameters: dict[str, str | int | float | bool | None]
+    mode: Annotated[Literal["live", "paper"], Meta(description="Of paper no broker hears.")]
+    wanted: Annotated[Literal["RUNNING", "STOPPED"], Meta(description="What a person asked for last.")]
+    state: Annotated[Literal["RUNNING", "STOPPED", "FAILED"], Meta(description="How it was last seen to fare.")]
+    detail: Annotated[str | None, Meta(description="Why it failed.")]
+    version: Annotated[int, Meta(description="One more with each change of what it is.")]
+    changed_by: str
+    changed_at: Instant
+    reported_at: Annotated[Instant | None, Meta(description="When the state was last noted.")]
+
+
+class Strategies(Struct, frozen=True, kw_only=True):
+    strategies: Annotated[list[Strategy], Meta(description="By name.")]
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """In rupees; null where a part of it is not known."""
+
+    realised: Decimals | None
+    unrealised: Decimals | None
+    charges: Decimals | None
+    net: Annotated[Decimals | None, Meta(description="Realised and unrealised, less charges.")]
+
+
+class StrategyResult(Result, frozen=True, kw_only=True):
+    strategy_tag: str | None
+
+
+class Position(Result, frozen=True, kw_only=True):
+    strategy_tag: str | None
+    instrument: str
+    product: Literal["CNC", "MIS", "NRML"]
+    quantity: Annotated[int, Meta(description="In units; below zero when short.")]
+    average_price: Annotated[Decimals | None, Meta(description="Of what is held; null when flat.")]
+    last_price: Decimals | None
+    price_at: Instant | None
+    price_age_s: float | None
+    price_stale: Annotated[bool, Meta(description="The last price is too old: unrealised is null.")]
+    traded_at: Instant
+    provisional: Annotated[bool, Meta(description="A part rests on the broker's total, not on trades.")]
+
+
+class Positions(Struct, frozen=True, kw_only=True):
+    at: Instant
+    positions: Annotated[list[Position], Meta(description="What is open or was traded today.")]
+    strategies: Annotated[list[StrategyResult], Meta(description="Since the first fill.")]
+    total: Annotated[Result, Meta(description="The same of all strategies together.")]
+    today: Annotated[Result, Meta(description="Since the trading day began.")]
+
+
+class LedgerRow(Struct, frozen=True, kw_only=True):
+    """One order at the broker."""
+
+    internal_id: str
+    execution_id: str
+    order_id: OrderId
+    exchange_id: Annotated[str | None, Meta(description="The broker's order id.")]
+    strategy_tag: str | None
+    instrument: str
+    side: Side
+    product: Literal["CNC", "MIS", "NRML"]
+    order_type: Literal["MARKET", "LIMIT", "SL", "SL-M"]
+    source: str
+    tag: str
+    status: Literal["OPEN", "TRADED", "REJECTED", "CANCELLED"]
+    execution_status: str
+    quantity: Units
+    filled_quantity: Units
+    average_price: Decimals | None
+    due_at: Instant
+    reason_code: str | None
+    reason: str | None
+    metadata: Annotated[dict[str, Any], Meta(description="The broker's own words, of each kind the last.")]
+
+
+class LedgerPage(Struct, frozen=True, kw_only=True):
+    rows: Annotated[list[LedgerRow], Meta(description="Newest order first.")]
+    next_cursor: Annotated[str | None, Meta(description="Where the next page begins, or null.")]

@@ -35,6 +35,18 @@ PREVIEWS: dict[str, Any] = {
 
 TRADING: dict[str, Any] = {"halt": {"summary": "Why", "value": {"reason": "strategy alpha misbehaves"}}}
 
+STRATEGIES: dict[str, Any] = {
+    "macd": {
+        "summary": "MACD on two shares, on paper, with 1 % of the equity at risk in each position",
+        "value": {
+            "kind": "macd",
+            "instruments": ["NSE:TCS", "NSE:INFY"],
+            "parameters": {"risk_percent": "1", "candle_minutes": 5},
+            "mode": "paper",
+        },
+    }
+}
+
 ALERTS: dict[str, Any] = {
     "strategy": {
         "summary": "A strategy's order, as TradingView fills it in; all values may be strings",

@@ -17,6 +17,7 @@ from gapi.docs_page import MEDIA_TYPES
 from gapi.gateway import GatewayRequest
 from gapi.orders import OrderRequest, PreviewRequest, TradingCommand
 from gapi.routes import HANDLERS
+from gapi.strategies import StrategyRequest
 from service_kit import ErrorBody
 
 _DESCRIPTION = """\
@@ -30,7 +31,8 @@ most 64 KiB. An error is `{"error": {"code", "message", "details"}}`; after a 50
 _TYPES = (
     OrderRequest, PreviewRequest, TradingCommand, answers.Health, answers.Readiness, answers.Accepted,
     answers.Order, answers.OrderPage, answers.Slices, answers.Preview, answers.TradingState,
-    answers.Taken, ErrorBody,
+    answers.Taken, StrategyRequest, answers.Strategy, answers.Strategies, answers.Positions,
+    answers.LedgerPage, ErrorBody,
 )  # fmt: skip
 
 _BODY = (400, 413, 415)
@@ -54,6 +56,12 @@ _ERRORS: dict[str, tuple[int, ...]] = {
     "cancel_order": (*_TOKEN, 404, 409, 503),
     "halt": (*_TOKEN, *_BODY, 503),
     "resume": (*_TOKEN, 409, *_BODY, 503),
+    "list_strategies": (*_TOKEN, 503),
+    "put_strategy": (*_TOKEN, *_BODY, 409, 503),
+    "start_strategy": (*_TOKEN, 404, 503),
+    "stop_strategy": (*_TOKEN, 404, 503),
+    "get_positions": (*_TOKEN, 400, 503),
+    "list_ledger": (*_TOKEN, 400, 503),
     "tradingview_alert": _ALERT,
     "tradingview_alert_by_path": _ALERT,
     "zerodha_postback": (400, 403, 404, 413, 503),
@@ -64,20 +72,37 @@ _MEANINGS = {
     401: "UNAUTHORIZED: no credentials, or bad or expired ones",
     403: "FORBIDDEN: the token lacks the scope in `details.scope`, or the checksum is wrong",
     404: "NOT_FOUND: there is none, none for this client, or it is not configured",
-    409: "DUPLICATE_ORDER_UNIQUE_KEY, NOT_CANCELLABLE, RECONCILE_REQUIRED: it contradicts what is stored",
+    409: "DUPLICATE_ORDER_UNIQUE_KEY, NOT_CANCELLABLE, RECONCILE_REQUIRED: it contradicts what is stored; "
+    "INVALID_REQUEST: the strategy is to be stopped first",
     413: "PAYLOAD_TOO_LARGE: the body is above 64 KiB",
     415: "UNSUPPORTED_MEDIA_TYPE: the body is not application/json",
-    422: "MARKET_CLOSED, LIMITS_EXCEEDED, TRADING_HALTED, and the INVALID codes where a rule of the market or "
-    "of the broker is broken",
+    422: "MARKET_CLOSED, LIMITS_EXCEEDED, RISK_REJECTED, TRADING_HALTED, and the INVALID codes where a rule of "
+    "the market or of the broker is broken",
     500: "INTERNAL_ERROR: a fault of ours; the log has the request id",
     503: "UPSTREAM_UNAVAILABLE, DATABASE_ERROR: send the same request again",
 }
 _SCOPES = {
-    Scope.READ: ("preview_order", "list_orders", "get_order", "get_slices", "follow_order"),
+    Scope.READ: (
+        "preview_order",
+        "list_orders",
+        "get_order",
+        "get_slices",
+        "follow_order",
+        "list_strategies",
+        "get_positions",
+        "list_ledger",
+    ),
     Scope.WRITE: ("create_order", "cancel_order"),
-    Scope.ADMIN: ("halt", "resume"),
+    Scope.ADMIN: ("halt", "resume", "put_strategy", "start_strategy", "stop_strategy"),
 }
-_SECURITY = {"/api/orders": "token", "/api/trading": "token", "/internal": "serviceToken"}
+_SECURITY = {
+    "/api/orders": "token",
+    "/api/trading": "token",
+    "/api/strategies": "token",
+    "/api/positions": "token",
+    "/api/ledger": "token",
+    "/internal": "serviceToken",
+}
 _SECURITY_SCHEMES = {
     "token": {
         "type": "http",
@@ -92,6 +117,7 @@ _EXAMPLES = {
     "preview_order": api_examples.PREVIEWS,
     "halt": api_examples.TRADING,
     "resume": api_examples.TRADING,
+    "put_strategy": api_examples.STRATEGIES,
 }
 _ALERT_EXAMPLES = {
     "tradingview_alert": api_examples.ALERTS,
@@ -218,6 +244,7 @@ _PARAMETER_KEYS = ("name", "in", "description", "required")
 _KEY = {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,128}$"}
 _PATTERNS = {
     "order_id": "^ord_[0-9a-z]{26}$",
+    "name": "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$",
     "last_event_id": "^[0-9]{0,18}$",
     "Last-Event-ID": "^[0-9]{0,18}$",
 }

@@ -21,6 +21,7 @@ _PRICE_STEP = Decimal("0.0001")
 # `$` alone would let a line break through at the end. JavaScript, in which JSON Schema writes its patterns,
 # reads this the same way.
 _END = r"(?!\n)$"
+INSTRUMENT = rf"^({'|'.join(EXCHANGES)}):[A-Z0-9][A-Z0-9&_.!-]{{0,63}}" + _END
 _KEY = r"^[A-Za-z0-9_.:-]{1,128}" + _END
 
 # Not Decimal: that would also take "1_0", "1e9" and "NaN". Nothing calculates with these here.
@@ -48,7 +49,7 @@ class PreviewRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     instrument: Annotated[
         str,
         Meta(
-            pattern=rf"^({'|'.join(EXCHANGES)}):[A-Z0-9][A-Z0-9&_.!-]{{0,63}}" + _END,
+            pattern=INSTRUMENT,
             description="EXCHANGE:SYMBOL, the symbol as the broker writes it.",
             examples=["NSE:RELIANCE"],
         ),

@@ -6,7 +6,7 @@ the order API over HTTP, through a Unix socket; they share one event loop and on
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,24 +24,34 @@ import pulse_api.settings
 import pulse_background.settings
 from pulse.banner import demo_hooks
 from pulse.state import Secrets
+from pulse.wished_strategies import WishedStrategy, run_wishes
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded import EmbeddedPostgres
 from pulse_adapters.ids import RandomIds
+from pulse_adapters.postgres.audit_log import PostgresAuditLog
+from pulse_adapters.postgres.candles import PostgresCandleStore
 from pulse_adapters.postgres.migrate import migrate
 from pulse_adapters.postgres.pool import Database, create_pool
+from pulse_adapters.postgres.price_board import PostgresPriceBoard
 from pulse_adapters.postgres.session_locks import PostgresPresence
 from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_adapters.postgres.strategies import PostgresStrategyStore
 from pulse_adapters.queue.memory import InProcessQueue
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
 from pulse_api.bootstrap import listed_instruments
 from pulse_background.background import Background, BackgroundPorts
 from pulse_background.bootstrap import open_broker, tick_days
+from pulse_background.market.bootstrap import make_desk
+from pulse_background.market.feeds import open_feed
+from pulse_background.risk import risk_loops
 from pulse_background.scheduler import SoleProcess
 from pulse_background.telegram import open_telegram
 from pulse_background.traffic import create_limiter
 from pulse_background.virtual import open_market
 from pulse_background.workers.slice_executor import always_open
 from pulse_background.zerodha import OpenBroker
+from pulse_domain.instruments import Instrument
+from pulse_domain.matching import Tick
 from pulse_domain.ports.work_queue import JobKind
 from service_kit.server import InnerServer, config
 
@@ -66,11 +76,18 @@ class AllInOne(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_all(
-    environ: Mapping[str, str], secrets: Secrets, state_dir: Path, *, feed: str, feed_speed: float
+    environ: Mapping[str, str],
+    secrets: Secrets,
+    state_dir: Path,
+    *,
+    feed: str,
+    feed_speed: float,
+    strategies: Sequence[WishedStrategy] = (),
 ) -> AsyncIterator[AllInOne]:
     """Start everything but the public port.
 
     environ: the settings of every part; the addresses and secrets between the parts are filled in here.
+    strategies: those that are to run, beside those that ran before.
 
     Raises:
         SettingsError of a part, FeedSpecError, FeedFileError, EmbeddedServerError: nothing is left running.
@@ -85,8 +102,10 @@ async def open_all(
         }
         reads_from = _background_settings(draft, feed, feed_speed).virtual_broker_reads
         market = None
+        # The exchange fills at the prices that strategies see.
+        latest: dict[Instrument, Tick] = {}
         if reads_from is None:
-            market = await stack.enter_async_context(open_market(feed, feed_speed, clock))
+            market = await stack.enter_async_context(open_market(feed, feed_speed, clock, latest))
         dsn = environ.get("DATABASE_URL") or await _embedded_postgres(stack, state_dir)
         socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulse-"))) / "order-api.sock"
         environ = {
@@ -125,6 +144,19 @@ async def open_all(
                 broker=reads_from or workers.broker_type,
             )
         )
+        # What the virtual broker fills by is what strategies are to see.
+        desk_feed = await open_feed(replace(workers, market_feed=reads_from or feed), Database(pool), clock)
+        master = VirtualInstrumentMaster(market.feed.tick_size if market else None)
+        desk = make_desk(
+            replace(workers, market_feed=reads_from or feed),
+            desk_feed,
+            Database(pool),
+            clock,
+            queue,
+            telegram.notify,
+            master=master,
+            latest=latest,
+        )
         background = Background(
             BackgroundPorts(
                 store=store,
@@ -136,22 +168,39 @@ async def open_all(
                 executor_id=executor_id,
                 limiter=limiter,
                 notify=telegram.notify,
-                leader_loops=(*telegram.leader_loops, tick_days(workers, Database(pool), clock)),
+                on_booked=lambda order, event: desk.wake(),
+                leader_loops=(
+                    *telegram.leader_loops,
+                    tick_days(workers, Database(pool), clock),
+                    *risk_loops(
+                        workers, store, Database(pool), clock, ids, queue, telegram.notify, broker.reads
+                    ),
+                ),
             ),
             workers,
         )
         for kind in JobKind:
             queue.listen(kind, lambda job: background.wake(job.kind))
-        failed = await stack.enter_async_context(_running(background))
+        failed = asyncio.Event()
+        stop = asyncio.Event()
+        await stack.enter_async_context(_running("background", background.run(stop), failed, stop.set))
+        await run_wishes(
+            strategies, feed, PostgresStrategyStore(Database(pool)), PostgresAuditLog(Database(pool))
+        )
+        await stack.enter_async_context(_running("market-desk", desk.run(), failed, None))
 
         listed = listed_instruments(api_settings.market, Database(pool), clock)
         ports = pulse_api.bootstrap.Ports(
             store=store,
             watched=PostgresOrderStore(Database(watching)),
             queue=queue,
-            master=listed or VirtualInstrumentMaster(market.feed.tick_size if market else None),
+            master=listed or master,
             clock=clock,
             ids=ids,
+            strategies=PostgresStrategyStore(Database(pool)),
+            audit=PostgresAuditLog(Database(pool)),
+            prices=PostgresPriceBoard(Database(pool)),
+            candles=PostgresCandleStore(Database(watching)),
             closing_auction=listed.closing_auction if listed else None,
         )
         order_api = pulse_api.app.create_app(api_settings, lambda settings, metrics: _opened(ports))
@@ -203,20 +252,28 @@ async def _opened(ports: pulse_api.bootstrap.Ports) -> AsyncIterator[pulse_api.b
 
 
 @asynccontextmanager
-async def _running(background: Background) -> AsyncIterator[asyncio.Event]:
-    stop, failed = asyncio.Event(), asyncio.Event()
+async def _running(
+    name: str,
+    work: Coroutine[Any, Any, None],
+    failed: asyncio.Event,
+    stop: Callable[[], None] | None,
+) -> AsyncIterator[None]:
+    """Work until the end; `stop` asks for it, and what cannot be asked is cancelled."""
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             log.error("a worker ended by a fault", exc_info=task.exception())
             failed.set()
 
-    task = asyncio.create_task(background.run(stop), name="background")
+    task = asyncio.create_task(work, name=name)
     task.add_done_callback(ended)
     try:
-        yield failed
+        yield
     finally:
-        stop.set()
+        if stop is None:
+            task.cancel()
+        else:
+            stop()
         await asyncio.wait({task})
 
 

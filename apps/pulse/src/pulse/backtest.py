@@ -1,6 +1,7 @@
 """`pulse backtest`: what was typed, read and checked. Nothing is sent, and nothing has to run."""
 
 import re
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import StrEnum
@@ -15,6 +16,7 @@ from pulse.options import BacktestOptions, DataFile
 from pulse.orders import AsJson
 from pulse.request import QUANTITY_MAX
 from pulse.split import instant
+from pulse_domain.strategies import STRATEGIES
 from pulse_domain.units import INDIA
 
 _matches_number = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?").fullmatch
@@ -36,8 +38,13 @@ class Defects(StrEnum):
 
 @app.command()
 def run(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE.py", help="Defines a strategy, or a list or function `orders`.")
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py|NAME",
+            help="A file that defines a strategy, or a list or function `orders`; "
+            f"or a strategy that is shipped: {', '.join(STRATEGIES)}.",
+        ),
     ],
     candles: Annotated[
         list[str] | None,
@@ -55,6 +62,10 @@ def run(
     ] = None,
     strategy: Annotated[
         str | None, typer.Option(metavar="NAME", help="The class, where the file has several.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A parameter of the strategy; may be given several times."),
     ] = None,
     since: Annotated[
         str | None,
@@ -110,9 +121,16 @@ def run(
         raise BadInput("--candles or --ticks is needed: a file of prices to run on")
     if slippage_ticks is not None and slippage_bps is not None:
         raise BadInput("--slippage-ticks and --slippage-bps do not go together")
+    is_shipped = what in STRATEGIES
+    if is_shipped and strategy is not None:
+        raise BadInput(f"--strategy is for a file, and {what} is a strategy")
+    if is_shipped and not candles:
+        raise BadInput(f"{what} looks at candles: --candles is needed")
     options = BacktestOptions(
-        file=file,
+        file=None if is_shipped else Path(what),
+        kind=what if is_shipped else None,
         strategy=strategy,
+        parameters=parameters_of(param or ()),
         candles=tuple(_data_file("--candles", text) for text in candles or ()),
         ticks=tuple(_data_file("--ticks", text) for text in ticks or ()),
         instrument=instrument,
@@ -148,6 +166,18 @@ def _data_file(option: str, text: str) -> DataFile:
     if not path:
         raise BadInput(f"{option} {text} names no file")
     return DataFile(path=Path(path), instrument=name or None)
+
+
+def parameters_of(texts: Iterable[str]) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise BadInput(f"--param {text} must be written NAME=VALUE")
+        if name in parameters:
+            raise BadInput(f"--param {name} is given twice")
+        parameters[name] = value
+    return parameters
 
 
 def bound(option: str, text: str, *, days: int = 0) -> datetime:

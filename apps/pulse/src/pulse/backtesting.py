@@ -4,6 +4,7 @@ import csv
 import sys
 import traceback
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +14,16 @@ from msgspec.structs import replace
 from pulse import figures, output
 from pulse.errors import BadInput
 from pulse.options import BacktestOptions, DataFile
-from pulse.strategy_file import FileFailed, line_of, load, make_orders, make_strategy
+from pulse.strategy_file import FileFailed, line_of, load, make_orders, strategy_of
 from pulse_domain.account import AccountSettings
 from pulse_domain.backtest import (
     BacktestFill,
     BacktestResult,
     BacktestSettings,
     CandleSeries,
+    Strategy,
     TickSeries,
+    TimedOrder,
     run_backtest,
 )
 from pulse_domain.backtest.files import read_candles, read_ticks
@@ -28,7 +31,11 @@ from pulse_domain.charges import NO_CHARGES, ZERODHA
 from pulse_domain.errors import InvalidInstrument, PulseError, StrategyFailed
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.matching import BasisPoints, FixedTicks, MatchingSettings, Slippage
+from pulse_domain.orders.model import OrderRequest
+from pulse_domain.strategies import make_strategy
 from pulse_domain.units import to_us
+
+Orders = Callable[[Sequence[CandleSeries | TickSeries]], list[TimedOrder | OrderRequest]]
 
 # Of more orders than these, how well each was executed is too much to read.
 _ORDERS_SHOWN_MAX = 20
@@ -51,22 +58,35 @@ def run(options: BacktestOptions) -> None:
     except StrategyFailed as error:
         cause = error.__cause__ or error
         _show_traceback(cause, options)
-        raise BadInput(f"{error.message} ({line_of(cause, options.file)})") from None
+        where = "" if options.file is None else f" ({line_of(cause, options.file)})"
+        raise BadInput(f"{error.message}{where}") from None
     except PulseError as error:
         raise BadInput(error.message) from None
 
 
 def _run(options: BacktestOptions) -> BacktestResult:
-    module = load(options.file)
-    strategy = make_strategy(module, options.file, options.strategy)
+    made = _made(options)
     settings = _settings(options)
     for written in (options.report, options.fills):
         if written is not None and not written.absolute().parent.is_dir():
             raise BadInput(f"{written} cannot be written: there is no such folder")
     series = _read(options)
-    what = make_orders(module, options.file, series) if strategy is None else strategy
+    what = made if isinstance(made, Strategy) else made(series)
     with output.progress("backtest") as on_progress:
         return run_backtest(what, series, settings=settings, seed=options.seed, on_progress=on_progress)
+
+
+def _made(options: BacktestOptions) -> Strategy | Orders:
+    """The strategy; or where the file has orders instead, what makes them once the data is read."""
+    if options.file is None:
+        return make_strategy(options.kind or "", (), options.parameters)
+    module, path = load(options.file), options.file
+    strategy = strategy_of(module, path, options.strategy, options.parameters)
+    if strategy is not None:
+        return strategy
+    if options.parameters:
+        raise BadInput(f"{path}: --param is for a strategy, and the file has orders")
+    return lambda series: make_orders(module, path, series)
 
 
 def _settings(options: BacktestOptions) -> BacktestSettings:
@@ -163,7 +183,7 @@ def _show(result: BacktestResult, options: BacktestOptions) -> None:
         _write_fills(options.fills, result)
     if options.report is not None:
         try:
-            result.report(options.report, title=options.file.stem)
+            result.report(options.report, title=options.kind if options.file is None else options.file.stem)
         except OSError as error:
             raise BadInput(f"{options.report} cannot be written: {error.strerror}") from None
 

@@ -16,11 +16,24 @@ import msgspec
 import typer
 from typer.main import get_command
 
-from pulse import backtest, broker, instruments, market_data, operations, orders, output, simulate, split
+from pulse import (
+    backtest,
+    broker,
+    instruments,
+    ledger,
+    market_data,
+    operations,
+    orders,
+    output,
+    simulate,
+    split,
+    strategies,
+)
 from pulse.errors import BadInput, CommandError
 from pulse.options import ClusterOptions, UpOptions
 from pulse.state import load_secrets, state_folder
 from pulse.tokens import DEFAULT_CLIENT, DEFAULT_SCOPE, HOURS_MAX, check_jwt_secret, make_token
+from pulse.wished_strategies import read_wishes
 from pulse_adapters.clock import SystemClock
 
 EXIT_CODES = """\
@@ -44,7 +57,10 @@ app.add_typer(orders.app, name="order")
 for operation in (operations.pause, operations.resume, operations.resolve):
     orders.app.command(operation.__name__)(operation)
 app.command("reconcile")(operations.reconcile)
+app.add_typer(strategies.app, name="strategy")
 app.command("split")(split.split)
+app.command("positions")(ledger.positions)
+app.command("ledger")(ledger.ledger)
 app.add_typer(backtest.app, name="backtest")
 app.add_typer(instruments.app, name="instruments")
 app.add_typer(market_data.ticks, name="ticks")
@@ -61,6 +77,11 @@ def pulse(context: typer.Context) -> None:
 
 @orders.app.callback(invoke_without_command=True)
 def order(context: typer.Context) -> None:
+    _help_without_command(context)
+
+
+@strategies.app.callback(invoke_without_command=True)
+def strategy(context: typer.Context) -> None:
     _help_without_command(context)
 
 
@@ -142,6 +163,17 @@ def up(
         ),
     ] = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR or CRITICAL.")] = "WARNING",
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND[:INSTRUMENT,...]",
+            help="Run a strategy on these prices, such as macd:NSE:TCS; may be given several times.",
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A parameter of the strategy; may be given several times."),
+    ] = None,
     cluster: Annotated[
         bool, typer.Option("--cluster", help="As processes under a supervisor, the exchange one of them.")
     ] = False,
@@ -158,6 +190,7 @@ def up(
     if log_level.upper() not in _LOG_LEVELS:
         raise BadInput(f"--log-level must be one of {', '.join(_LOG_LEVELS)}")
     folder = state_folder(os.environ) if state_dir is None else state_dir.absolute()
+    wishes = read_wishes(strategy or (), backtest.parameters_of(param or ()))
     if cluster:
         return _up_as_cluster(
             ClusterOptions(
@@ -169,13 +202,20 @@ def up(
                 log_level=log_level.upper(),
                 workers=2 if workers is None else workers,
                 seed=seed,
+                strategies=wishes,
             )
         )
     for name, value in (("--workers", workers), ("--seed", seed)):
         if value is not None:
             raise BadInput(f"{name} goes with --cluster only")
     options = UpOptions(
-        feed=feed, feed_speed=feed_speed, port=port, host=host, state_dir=folder, log_level=log_level.upper()
+        feed=feed,
+        feed_speed=feed_speed,
+        port=port,
+        host=host,
+        state_dir=folder,
+        log_level=log_level.upper(),
+        strategies=wishes,
     )
     from pulse.up import up as run
 

@@ -153,6 +153,12 @@ class Gateway(Service):
         query: dict[str, Any] = {"limit": limit} | ({"cursor": cursor} if cursor else {})
         return self._json(self._send("GET", "/api/orders", params=query))
 
+    def positions(self, query: Json) -> Json:
+        return self._json(self._send("GET", "/api/positions", params=query))
+
+    def ledger(self, query: Json) -> Json:
+        return self._json(self._send("GET", "/api/ledger", params=query))
+
     def cancel(self, order_id: str) -> Json:
         return self._json(self._send("POST", f"{_path(order_id)}/cancel"))
 

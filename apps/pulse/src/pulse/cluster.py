@@ -34,10 +34,14 @@ from pulse.state import (
     write_endpoint,
 )
 from pulse.supervisor import ChildFailed, Supervisor, Vital
+from pulse.wished_strategies import run_wishes
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded import EmbeddedPostgres, EmbeddedRedis
 from pulse_adapters.feeds.errors import FeedSpecError
+from pulse_adapters.postgres.audit_log import PostgresAuditLog
 from pulse_adapters.postgres.migrate import migrate
+from pulse_adapters.postgres.pool import Database, create_pool
+from pulse_adapters.postgres.strategies import PostgresStrategyStore
 from pulse_adapters.real_broker.settings import BrokerSettingsError
 from pulse_adapters.zerodha.login import LoginFailed
 from pulse_domain.errors import PulseError
@@ -47,6 +51,7 @@ FAILED = 1
 
 _FOLDER = "cluster"
 _PROCESSES = "processes.json"
+_MARKET = "market"
 _GRACEFUL_S = 15.0
 _WORKER_GRACEFUL_S = 30.0
 _ASK_S = 2.0
@@ -113,6 +118,8 @@ class Cluster:
             self._service("gapi", self._plan.for_gateway(), f"{self._plan.gateway}/health"),
             *(self._worker(number) for number in range(len(self._workers))),
         )
+        if self._plan.has_market_desk:
+            await self._start_market_desk()
         write_endpoint(self._options.state_dir, self._plan.gateway, self._plan.order_api)
 
     async def stop(self) -> None:
@@ -121,7 +128,7 @@ class Cluster:
         if self._session is not None:
             self._session.cancel()
             await asyncio.gather(self._session, return_exceptions=True)
-        order = [["gapi"], self._workers, ["pulse_api"], ["exchange"], ["redis"], ["postgres"]]
+        order = [["gapi", _MARKET], self._workers, ["pulse_api"], ["exchange"], ["redis"], ["postgres"]]
         await self.supervisor.stop(order)
         (self._folder / _PROCESSES).unlink(missing_ok=True)
 
@@ -170,6 +177,27 @@ class Cluster:
         environ = self._plan.for_worker(number, self._dsn, self._redis_url)
         command = [sys.executable, "-P", "-m", "pulse_background"]
         return self._process(self._workers[number], command, environ, has_its_figures, _WORKER_GRACEFUL_S)
+
+    async def _start_market_desk(self) -> None:
+        pool = await create_pool(self._dsn, size=1)
+        try:
+            database = Database(pool)
+            await run_wishes(
+                self._options.strategies,
+                self._options.feed,
+                PostgresStrategyStore(database),
+                PostgresAuditLog(database),
+            )
+        finally:
+            await pool.close()
+
+        async def has_its_figures() -> bool:
+            page = await self._ask(f"http://{HOST}:{self._plan.market_port}/metrics")
+            return page is not None and "strategies_running" in page.text
+
+        environ = self._plan.for_market_desk(self._dsn, self._redis_url)
+        command = [sys.executable, "-P", "-m", "pulse_background.market"]
+        await self.supervisor.start(self._process(_MARKET, command, environ, has_its_figures))
 
     def _process(
         self,
@@ -277,7 +305,8 @@ async def _run(options: ClusterOptions, environ: Mapping[str, str], secrets: Sec
 
 
 def _banner(options: ClusterOptions, environ: Mapping[str, str], secrets: Secrets, plan: Plan) -> str:
-    figures = " ".join(f"http://{HOST}:{port}/metrics" for port in plan.metrics_ports)
+    ports = [*plan.metrics_ports, *([plan.market_port] if plan.has_market_desk else [])]
+    figures = " ".join(f"http://{HOST}:{port}/metrics" for port in ports)
     hours = (
         "market hours are not checked: the exchange is always open"
         if plan.outside_session == "accept"

@@ -22,6 +22,7 @@ from pulse.simulate import (
 )
 from pulse.state import Secrets, reachable_url
 from pulse_adapters.feeds.spec import parse_feed
+from pulse_background.market.feeds import check_feed
 
 HOST = "127.0.0.1"
 # What `pulse simulate` calls the exchange of each broker; the first is the one without a BROKER_TYPE.
@@ -61,7 +62,9 @@ class Plan:
 
     def __init__(self, options: ClusterOptions, environ: Mapping[str, str], secrets: Secrets) -> None:
         self.gateway_port = _port(options.host, options.port)
-        self.order_api_port, self.exchange_port, *self.metrics_ports = _free_ports(2 + options.workers)
+        self.order_api_port, self.exchange_port, self.market_port, *self.metrics_ports = _free_ports(
+            3 + options.workers
+        )
         self.gateway = reachable_url(options.host, self.gateway_port)
         self.order_api = f"http://{HOST}:{self.order_api_port}"
         self.exchange = f"http://{HOST}:{self.exchange_port}"
@@ -116,12 +119,33 @@ class Plan:
             "DATABASE_URL": dsn,
             "REDIS_URL": redis_url,
             "SLICE_GRACE_SECONDS": self.slice_grace_s,
+            # A kill closes positions at the hours that orders are taken at.
+            "OUTSIDE_SESSION": self.outside_session,
             "METRICS_PORT": str(self.metrics_ports[number]),
             "METRICS_HOST": HOST,
             # For what is asked of Pulse by Telegram.
             "PULSE_URL": self.order_api,
             "PULSE_SERVICE_TOKEN": self._secrets.service_token,
         }
+
+    def for_market_desk(self, dsn: str, redis_url: str) -> dict[str, str]:
+        """Strategies see the prices of the exchange as those of the broker, and its hours as it has them."""
+        return {
+            **self.for_broker(),
+            "DATABASE_URL": dsn,
+            "REDIS_URL": redis_url,
+            "MARKET_FEED": self.broker,
+            "OUTSIDE_SESSION": self.outside_session,
+            "METRICS_PORT": str(self.market_port),
+            "METRICS_HOST": HOST,
+            "PULSE_URL": self.order_api,
+            "PULSE_SERVICE_TOKEN": self._secrets.service_token,
+        }
+
+    @property
+    def has_market_desk(self) -> bool:
+        """Whether anybody wants prices."""
+        return bool(self._options.strategies or self._base.get("FEED_INSTRUMENTS"))
 
     def for_order_api(self, dsn: str, redis_url: str) -> dict[str, str]:
         return {
@@ -158,6 +182,8 @@ class Plan:
         gapi.settings.Settings.from_environ(self.for_gateway())
         pulse_api.settings.read_settings(self.for_order_api(dsn, redis_url))
         pulse_background.settings.read_settings(self.for_worker(0, dsn, redis_url))
+        if self.has_market_desk:
+            check_feed(pulse_background.settings.read_settings(self.for_market_desk(dsn, redis_url)))
 
 
 def _port(host: str, port: int = 0) -> int:

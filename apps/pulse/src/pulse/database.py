@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from pulse.errors import BadInput, CommandError
+from pulse.state import state_folder
 from pulse_domain.errors import StorageRejected, StorageUnavailable
 
 if TYPE_CHECKING:  # the driver takes its time, which other commands need not wait for
@@ -23,6 +24,18 @@ def database_url(what: str) -> str:
     if not dsn:
         raise BadInput(f"DATABASE_URL is not set: it names the database that the {what} are stored in")
     return dsn
+
+
+def database_here(what: str) -> str:
+    """As `database_url`; where that is not set, the address of the database that `pulse up` runs here.
+
+    Raises:
+        BadInput: there is neither.
+    """
+    from pulse_adapters.embedded.postgres import running_dsn
+
+    own = None if os.environ.get("DATABASE_URL") else running_dsn(state_folder(os.environ) / "postgres")
+    return own or database_url(what)
 
 
 async def with_database(dsn: str, use: "Callable[[Database], Awaitable[_T]]") -> _T:

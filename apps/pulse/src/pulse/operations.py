@@ -40,7 +40,7 @@ _matches_part = re.compile(r"ord_[0-9a-z]{26}|slc_[0-9a-z]{26}_\d+|exe_[0-9a-z]{
 def pause(order_id: OrderId, by: By = None, as_json: AsJson = False, pulse_url: PulseUrl = None) -> None:
     """Send nothing more of an order until it is resumed; what its window leaves behind expires."""
     order_id = check_order_id(order_id)
-    with _order_api(pulse_url, by) as api:
+    with open_order_api(pulse_url, by) as api:
         answer = api.pause(order_id)
     if as_json:
         output.say_json(answer)
@@ -52,7 +52,7 @@ def pause(order_id: OrderId, by: By = None, as_json: AsJson = False, pulse_url: 
 def resume(order_id: OrderId, by: By = None, as_json: AsJson = False, pulse_url: PulseUrl = None) -> None:
     """Let a paused order go on; slices that are late by then go out spaced."""
     order_id = check_order_id(order_id)
-    with _order_api(pulse_url, by) as api:
+    with open_order_api(pulse_url, by) as api:
         answer = api.resume(order_id)
     if as_json:
         output.say_json(answer)
@@ -85,7 +85,7 @@ def resolve(
     if found is not None and _matches_name(found) is None:
         raise BadInput("the broker's order id must be 1 to 64 of letters, digits and _.:-")
     _check_text("--note", note)
-    with _order_api(pulse_url, by) as api:
+    with open_order_api(pulse_url, by) as api:
         answer = api.resolve(part_id, found=found, note=note)
     if as_json:
         output.say_json(answer)
@@ -112,7 +112,7 @@ def reconcile(
     if confirm is not bool(reason.strip()):
         raise BadInput("--confirm and --reason TEXT go together")
     _check_text("--reason", reason)
-    with _order_api(pulse_url, by) as api:
+    with open_order_api(pulse_url, by) as api:
         answer = api.confirm(reason) if confirm else api.review()
     if as_json:
         output.say_json(answer)
@@ -122,15 +122,25 @@ def reconcile(
         _show(msgspec.convert(answer, Review))
 
 
-def _order_api(url: str | None, by: str | None) -> "OrderApi":
-    folder = state_folder(os.environ)
-    operator = _login() if by is None else by
-    if _matches_name(operator) is None:
-        raise BadInput("--by must be 1 to 64 of letters, digits and _.:-")
+def open_order_api(url: str | None, by: str | None) -> "OrderApi":
+    """A client of the order API that says who does it.
+
+    Raises:
+        BadInput: an address, a name or the token is missing or malformed.
+    """
+    folder, operator = state_folder(os.environ), operator_name(by)
     where, token = order_api_url(url, folder), service_token(os.environ.get("PULSE_SERVICE_TOKEN"), folder)
     from pulse.order_api import OrderApi
 
     return OrderApi(where, token, operator)
+
+
+def operator_name(by: str | None) -> str:
+    """Who does it: as given, else the login. Raises: BadInput."""
+    operator = _login() if by is None else by
+    if _matches_name(operator) is None:
+        raise BadInput("--by must be 1 to 64 of letters, digits and _.:-")
+    return operator
 
 
 def _login() -> str:

@@ -1,5 +1,6 @@
 """What a command hands to the code behind it."""
 
+from collections.abc import Mapping
 from datetime import datetime, time, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from pulse.wished_strategies import WishedStrategy
 from pulse_domain.instruments import Instrument
 
 
@@ -18,6 +20,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     port: 0 takes a free one.
     state_dir: absolute; it may not exist yet.
     log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+    strategies: those that are to run.
     """
 
     feed: str = "synthetic"
@@ -26,6 +29,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     state_dir: Path
     log_level: str = "WARNING"
+    strategies: tuple[WishedStrategy, ...] = ()
 
 
 class ClusterOptions(Struct, frozen=True, kw_only=True):
@@ -43,6 +47,7 @@ class ClusterOptions(Struct, frozen=True, kw_only=True):
     log_level: str = "WARNING"
     workers: int = 2
     seed: int | None = None
+    strategies: tuple[WishedStrategy, ...] = ()
 
 
 class ExportOptions(Struct, frozen=True, kw_only=True):
@@ -65,7 +70,9 @@ class DataFile(Struct, frozen=True, kw_only=True):
 class BacktestOptions(Struct, frozen=True, kw_only=True):
     """The options of `pulse backtest run`, each readable by itself.
 
+    file: of the user; or `kind`, the name of a shipped strategy. One of both.
     strategy: the name of a class; else the file has one.
+    parameters: of the strategy, as typed.
     instrument: of the one data file that does not name its own.
     starts_at, ends_at: the data from the first up to but without the second.
     zone: of times in files that carry no offset.
@@ -73,8 +80,10 @@ class BacktestOptions(Struct, frozen=True, kw_only=True):
     report, fills: files to be written.
     """
 
-    file: Path
+    file: Path | None = None
+    kind: str | None = None
     strategy: str | None = None
+    parameters: Mapping[str, str] = {}
     candles: tuple[DataFile, ...] = ()
     ticks: tuple[DataFile, ...] = ()
     instrument: str | None = None

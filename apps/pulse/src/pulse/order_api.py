@@ -36,9 +36,26 @@ class OrderApi(Service):
         content = msgspec.json.encode({"reason": reason})
         return self._json(self._send("POST", "/internal/trading/reconcile", content=content))
 
+    def strategies(self) -> Json:
+        return self._json(self._send("GET", "/internal/strategies"))
+
+    def put_strategy(self, name: str, ask: Json) -> Json:
+        content = msgspec.json.encode(ask)
+        return self._json(self._send("PUT", _strategy_path(name), content=content))
+
+    def start_strategy(self, name: str) -> Json:
+        return self._json(self._send("POST", f"{_strategy_path(name)}/start"))
+
+    def stop_strategy(self, name: str) -> Json:
+        return self._json(self._send("POST", f"{_strategy_path(name)}/stop"))
+
     def _headers(self, headers: dict[str, str]) -> dict[str, str]:
         return super()._headers(headers) | {"X-Operator": self._operator}
 
 
 def _path(part_id: str) -> str:
     return f"/internal/orders/{quote(part_id, safe='')}"
+
+
+def _strategy_path(name: str) -> str:
+    return f"/internal/strategies/{quote(name, safe='')}"

@@ -126,7 +126,7 @@ def place(
         start_at=start_at,
         tag=tag,
     )
-    with _gateway(url, token) as gateway:
+    with open_gateway(url, token) as gateway:
         placed = _place(gateway, request, unique_key)
         accepted = msgspec.convert(placed.answer, Accepted)
         if as_json:
@@ -145,7 +145,7 @@ def place(
 def show(order_id: OrderId, as_json: AsJson = False, url: Url = None, token: Token = None) -> None:
     """Show an order and its slices."""
     order_id = check_order_id(order_id)
-    with _gateway(url, token) as gateway:
+    with open_gateway(url, token) as gateway:
         order, slices = gateway.order(order_id), gateway.slices(order_id)
     if as_json:
         output.say_json({"order": order, "slices": slices["slices"]})
@@ -163,7 +163,7 @@ def watch(order_id: OrderId, as_json: AsJson = False, url: Url = None, token: To
     With --json, every journal row is a line of JSON, and the order as it ended is the last one.
     """
     order_id = check_order_id(order_id)
-    with _gateway(url, token) as gateway:
+    with open_gateway(url, token) as gateway:
         return _watch(gateway, order_id, as_json=as_json)
 
 
@@ -178,7 +178,7 @@ def list_orders(
     token: Token = None,
 ) -> None:
     """List orders, newest first."""
-    with _gateway(url, token) as gateway:
+    with open_gateway(url, token) as gateway:
         answer = gateway.orders(limit=limit, cursor=cursor)
     if as_json:
         output.say_json(answer)
@@ -196,7 +196,7 @@ def list_orders(
 def cancel(order_id: OrderId, as_json: AsJson = False, url: Url = None, token: Token = None) -> None:
     """Cancel what is not filled of an order. Asking twice is asking once."""
     order_id = check_order_id(order_id)
-    with _gateway(url, token) as gateway:
+    with open_gateway(url, token) as gateway:
         answer = gateway.cancel(order_id)
     if as_json:
         output.say_json(answer)
@@ -207,7 +207,12 @@ def cancel(order_id: OrderId, as_json: AsJson = False, url: Url = None, token: T
         output.say(f"next: pulse order watch {order.order_id}")
 
 
-def _gateway(url: str | None, token: str | None) -> "Gateway":
+def open_gateway(url: str | None, token: str | None) -> "Gateway":
+    """The gateway that the options, the environment or the state folder name.
+
+    Raises:
+        BadInput: there is no token, or the address cannot be read.
+    """
     folder = state_folder(os.environ)
     where, whose = gateway_url(url, folder), token_source(token, folder)
     from pulse.client import Gateway

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -171,8 +171,6 @@ def summary(order: Order) -> str:
 
 def order_table(order: Order) -> "Table":
     """Give an order's particulars as names and values."""
-    from rich.table import Table
-
     split = order.split_config
     rows = {
         "order": order.order_id,
@@ -191,6 +189,13 @@ def order_table(order: Order) -> "Table":
         "paused": "until it is resumed" if order.paused else None,
         "state": summary(order).partition(" ")[2],
     }
+    return particulars(rows)
+
+
+def particulars(rows: Mapping[str, Any]) -> "Table":
+    """Give names and values, without those that have none."""
+    from rich.table import Table
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")

@@ -3,7 +3,7 @@
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +12,8 @@ from typing import Any, TypeGuard
 from pulse.errors import BadInput
 from pulse_domain.backtest import CandleSeries, Strategy, TickSeries, TimedOrder
 from pulse_domain.orders.model import OrderRequest
+from pulse_domain.strategies import STRATEGIES
+from pulse_domain.strategy import NoParameters, read_parameters, strategy_from
 
 _NAME = "pulse_strategy_file"
 _ORDERS = "orders"
@@ -30,7 +32,8 @@ def load(path: Path) -> ModuleType:
     try:
         source = path.read_bytes()
     except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file") from None
+        shipped = "" if path.suffix else f", and no strategy of that name; there are {', '.join(STRATEGIES)}"
+        raise BadInput(f"{path}: there is no such file{shipped}") from None
     except OSError as error:
         raise BadInput(f"{path}: it cannot be read: {error.strerror}") from None
     module = ModuleType(_NAME)
@@ -44,11 +47,14 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def make_strategy(module: ModuleType, path: Path, name: str | None) -> Strategy | None:
+def strategy_of(
+    module: ModuleType, path: Path, name: str | None, parameters: Mapping[str, Any]
+) -> Strategy | None:
     """Make the strategy that the file defines, or the one of a name; None where it has `orders` instead.
 
     Raises:
         BadInput: there is none or more than one, or it cannot be made.
+        InvalidSettings: a parameter is unknown or out of range.
     """
     own = {
         key: found
@@ -61,7 +67,7 @@ def make_strategy(module: ModuleType, path: Path, name: str | None) -> Strategy 
         if not _is_strategy(found):
             there = f"; there is {', '.join(own)}" if own else ""
             raise BadInput(f"{path}: there is no strategy {name}{there}")
-        return _make(found, path)
+        return _make(found, path, parameters)
     if len(own) > 1 or (own and has_orders):
         named = [*own, *([f"`{_ORDERS}`"] if has_orders else [])]
         raise BadInput(f"{path}: there are {', '.join(named)}: choose a strategy with --strategy")
@@ -69,7 +75,7 @@ def make_strategy(module: ModuleType, path: Path, name: str | None) -> Strategy 
         raise BadInput(
             f"{path}: there is no strategy and no `{_ORDERS}`: define a subclass of Strategy, or a list"
         )
-    return next((_make(found, path) for found in own.values()), None)
+    return next((_make(found, path, parameters) for found in own.values()), None)
 
 
 def make_orders(
@@ -106,13 +112,15 @@ def line_of(error: BaseException, path: Path) -> str:
     return f"{frame.filename}:{frame.lineno}"
 
 
-def _make(kind: type[Strategy], path: Path) -> Strategy:
-    if needed := _needed(kind):
+def _make(kind: type[Strategy], path: Path, parameters: Mapping[str, Any]) -> Strategy:
+    # First by itself: what is wrong with them is said without a line of the file.
+    read_parameters(kind.Parameters, parameters)
+    if kind.Parameters is NoParameters and (needed := _needed(kind)):
         raise BadInput(
             f"{path}: {kind.__name__} cannot be made without {', '.join(needed)}: give them defaults"
         )
     with _told(path):
-        return kind()
+        return strategy_from(kind, (), parameters)
 
 
 def _needed(function: Any) -> list[str]:

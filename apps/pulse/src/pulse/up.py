@@ -50,7 +50,12 @@ async def _serve(options: UpOptions) -> int:
     url = reachable_url(options.host, listener.getsockname()[1])
     try:
         async with open_all(
-            os.environ, secrets, options.state_dir, feed=options.feed, feed_speed=options.feed_speed
+            os.environ,
+            secrets,
+            options.state_dir,
+            feed=options.feed,
+            feed_speed=options.feed_speed,
+            strategies=options.strategies,
         ) as everything:
             write_endpoint(options.state_dir, url, f"{url}/pulse")
             try:

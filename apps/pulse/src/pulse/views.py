@@ -160,3 +160,80 @@ class Review(Struct, frozen=True, kw_only=True):
     trading: Trading
     book: Book | None
     in_doubt: tuple[InDoubt, ...]
+
+
+class Strategy(Struct, frozen=True, kw_only=True):
+    name: str
+    kind: str
+    instruments: tuple[str, ...]
+    parameters: Json
+    mode: str
+    wanted: str
+    state: str
+    detail: str | None
+    version: int
+    changed_by: str
+    changed_at: datetime
+    reported_at: datetime | None
+
+
+class Strategies(Struct, frozen=True, kw_only=True):
+    strategies: tuple[Strategy, ...]
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """In rupees; None where a part of it is not known."""
+
+    realised: Decimal | None
+    unrealised: Decimal | None
+    charges: Decimal | None
+    net: Decimal | None
+
+
+class StrategyResult(Result, frozen=True, kw_only=True):
+    strategy_tag: str | None
+
+
+class Position(StrategyResult, frozen=True, kw_only=True):
+    instrument: str
+    product: str
+    quantity: int
+    average_price: Decimal | None
+    last_price: Decimal | None
+    price_age_s: float | None
+    price_stale: bool
+    provisional: bool
+
+
+class Positions(Struct, frozen=True, kw_only=True):
+    positions: tuple[Position, ...]
+    strategies: tuple[StrategyResult, ...]
+    total: Result
+    today: Result
+
+
+class LedgerRow(Struct, frozen=True, kw_only=True):
+    due_at: datetime
+    status: str
+    execution_status: str
+    strategy_tag: str | None
+    instrument: str
+    side: str
+    product: str
+    order_type: str
+    quantity: int
+    filled_quantity: int
+    average_price: Decimal | None
+    exchange_id: str | None
+    order_id: str
+    execution_id: str
+    internal_id: str
+    tag: str
+    source: str
+    reason_code: str | None
+    reason: str | None
+
+
+class LedgerPage(Struct, frozen=True, kw_only=True):
+    rows: tuple[LedgerRow, ...]
+    next_cursor: str | None

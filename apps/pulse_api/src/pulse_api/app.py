@@ -11,11 +11,12 @@ from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
+from prometheus_client import Counter
 
 from pulse_api.bootstrap import Ports, Services, limits_of, open_ports, services
 from pulse_api.errors import STATUSES, translate
 from pulse_api.openapi import describe
-from pulse_api.routes import operations, orders, postbacks, trading
+from pulse_api.routes import ledger, operations, orders, postbacks, strategies, trading
 from pulse_api.settings import Settings
 from pulse_domain.errors import PortError
 from service_kit import Metrics, RequestRecord, ServiceError, TraceMiddleware, log_request
@@ -33,6 +34,9 @@ OpenPorts = Callable[[Settings, Metrics], AbstractAsyncContextManager[Ports]]
 def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = open_ports) -> Litestar:
     """The framework's app, without the wrapper that `create_app` puts around it."""
     expected = f"Bearer {settings.service_token}".encode()
+    refusals = Counter(
+        "risk_refusals", "Orders that the risk gate refused, by rule.", ["rule"], registry=metrics.registry
+    )
 
     # Not a guard: Litestar runs those in a thread and copies the route's handler for each request.
     async def require_token(request: Request[Any, Any, Any]) -> None:
@@ -44,7 +48,12 @@ def create_litestar(settings: Settings, metrics: Metrics, ports: OpenPorts = ope
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with ports(settings, metrics) as opened:
             app.state.services = services(
-                opened, limits_of(settings), settings.market, settings.zerodha_api_secret
+                opened,
+                limits_of(settings),
+                settings.market,
+                settings.zerodha_api_secret,
+                settings.risk,
+                lambda rule: refusals.labels(rule).inc(),
             )
             noticing = asyncio.create_task(_notice_restore(app.state.services), name="notice-restore")
             try:
@@ -92,6 +101,8 @@ def handlers(require_token: BeforeRequest) -> list[Any]:
         route_handlers=[
             orders.router,
             trading.router,
+            strategies.router,
+            *ledger.HANDLERS,
             postbacks.router,
             operations.hello,
             operations.metrics_page,

@@ -45,6 +45,7 @@ _CONFLICTS = {
     "/internal/orders/{order_id}/cancel",
     "/internal/orders/{order_id}/pause",
 }
+_OF_STRATEGY = {"put": {"409": "to be stopped first"}, "post": {"404": "no such strategy"}}
 _OF_RESUME = {"409": "only a confirmed reconcile ends this halt"}
 
 
@@ -79,6 +80,8 @@ def _declare_errors(path: str, method: str, operation: dict[str, Any]) -> None:
         errors["409"] = "another request has the key, or the order is done"
     if method == "post" and path in ("/internal/trading/resume", "/internal/trading/reconcile"):
         errors |= _OF_RESUME
+    if "/strategies/" in path:
+        errors |= _OF_STRATEGY[method]
     if path.endswith("/events"):
         operation["responses"]["204"] = {"description": "The order is done and every row was sent"}
     for status, description in errors.items():

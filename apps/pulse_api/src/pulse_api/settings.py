@@ -5,8 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from pulse_adapters.market_settings import MarketSettings, read_market
 from pulse_adapters.postgres.pool import check_dsn
-from pulse_api.market import MarketSettings, read_market
+from pulse_adapters.risk_settings import RiskSettings, read_risk
 
 
 class SettingsError(Exception):
@@ -28,6 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     orders_per_minute: int = 400
     orders_per_day: int = 5000
     market: MarketSettings
+    risk: RiskSettings = RiskSettings()
     zerodha_api_secret: str | None = None
 
     def __repr__(self) -> str:
@@ -75,6 +77,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("REDIS_URL must begin with redis://")
     try:
         values["market"] = read_market(environ)
+        values["risk"] = read_risk(environ)
     except ValueError as error:
         raise SettingsError(str(error)) from None
     zerodha_api_secret = environ.get("ZERODHA_API_SECRET", "")

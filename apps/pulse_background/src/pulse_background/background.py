@@ -23,6 +23,7 @@ from pulse_background.workers.outcome_recorder import OutcomeRecorder
 from pulse_background.workers.skew_watch import SkewWatch
 from pulse_background.workers.slice_executor import ExecutorSettings, SliceExecutor, always_open
 from pulse_background.workers.timeout_monitor import TimeoutMonitor
+from pulse_domain.orders.events import AnyExecutionEvent
 from pulse_domain.orders.model import Order
 from pulse_domain.ports.broker import Broker
 from pulse_domain.ports.clock import Clock
@@ -71,6 +72,8 @@ class BackgroundPorts(Struct, frozen=True, kw_only=True):
     on_skew: Callable[[float], object] = lambda skew_s: None
     # Tells people; never waits and never raises.
     notify: Notify = lambda notification: None
+    # Told of everything new that is stored of an execution.
+    on_booked: Callable[[Order, AnyExecutionEvent], object] = lambda order, event: None
     # More that one process at a time runs; none of them may end.
     leader_loops: tuple[Callable[[], Awaitable[None]], ...] = ()
 
@@ -81,7 +84,7 @@ class Background:
     def __init__(self, ports: BackgroundPorts, settings: Settings) -> None:
         store, clock = ports.store, ports.clock
         self._on_breaker, self._on_skew = ports.on_breaker, ports.on_skew
-        self._alerts = Alerts(ports.notify)
+        self._alerts, self._on_booked = Alerts(ports.notify), ports.on_booked
         self._due, self._probe_due = Wakeup(clock), Wakeup(clock)
         guard = BrokerGuard(
             clock,
@@ -117,7 +120,7 @@ class Background:
             JobKind.RECONCILE: Wakeup(clock),
         }
         wake_canceller = self._wakeups[JobKind.CANCEL_ORDER].call
-        facts = BookFacts(store, broker, settings.tag_prefix, wake_canceller, self._alerts.booked)
+        facts = BookFacts(store, broker, settings.tag_prefix, wake_canceller, self._booked)
         due = self._due
         self._splitter = OrderSplitter(
             SplitOrders(
@@ -145,7 +148,7 @@ class Background:
         self._executor = SliceExecutor(
             store,
             ExecuteSlice(broker, clock, execute),
-            OutcomeRecorder(RecordOutcomes(store, wake_canceller), clock, self._alerts.booked),
+            OutcomeRecorder(RecordOutcomes(store, wake_canceller), clock, self._booked),
             clock,
             due,
             ExecutorSettings(
@@ -204,6 +207,10 @@ class Background:
     def wake(self, kind: JobKind) -> None:
         """Take a hint; call it on the event loop's thread."""
         self._wakeups[kind].call()
+
+    def _booked(self, order: Order, event: AnyExecutionEvent) -> None:
+        self._alerts.booked(order, event)
+        self._on_booked(order, event)
 
     def _split_ended(self, order: Order, outcome: str) -> None:
         log_outcome(order, outcome)

@@ -11,8 +11,10 @@ from pulse_adapters.postgres.pool import Database, create_pool
 from pulse_adapters.postgres.session_locks import PostgresLeadership, PostgresPresence
 from pulse_adapters.postgres.store import PostgresOrderStore
 from pulse_adapters.postgres.tick_partitions import TickPartitions
+from pulse_adapters.queue.memory import InProcessQueue
 from pulse_background.background import BackgroundPorts
 from pulse_background.kotak import open_kotak
+from pulse_background.risk import risk_loops
 from pulse_background.settings import Settings
 from pulse_background.telegram import open_telegram
 from pulse_background.traffic import MeteredLimiter, TrafficMetrics, create_limiter
@@ -80,7 +82,21 @@ async def open_ports(settings: Settings, metrics: Metrics) -> AsyncIterator[Back
                         on_breaker=traffic.show_breaker,
                         on_skew=skew.set,
                         notify=telegram.notify,
-                        leader_loops=(*telegram.leader_loops, tick_days(settings, Database(pool), clock)),
+                        leader_loops=(
+                            *telegram.leader_loops,
+                            tick_days(settings, Database(pool), clock),
+                            *risk_loops(
+                                settings,
+                                store,
+                                Database(pool),
+                                clock,
+                                RandomIds(clock),
+                                # The loops find what is stored by their polls.
+                                InProcessQueue(),
+                                telegram.notify,
+                                opened.reads,
+                            ),
+                        ),
                     )
             finally:
                 await limiter.close()

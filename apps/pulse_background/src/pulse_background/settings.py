@@ -8,14 +8,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pulse_adapters.kotak.settings import KotakSettings, read_kotak_settings
+from pulse_adapters.market_settings import MarketSettings, read_market
 from pulse_adapters.postgres.pool import check_dsn
 from pulse_adapters.real_broker.settings import BrokerSettingsError
+from pulse_adapters.risk_settings import RiskSettings, read_risk
 from pulse_adapters.telegram.settings import (
     TelegramSettings,
     TelegramSettingsError,
     read_telegram_settings,
 )
 from pulse_adapters.zerodha.settings import ZerodhaSettings, read_zerodha_settings
+from pulse_domain.errors import InvalidInstrument
+from pulse_domain.instruments import Instrument
 from pulse_domain.splitting import PaceLimits
 
 
@@ -29,6 +33,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     kotak, zerodha: what that broker's adapter is told, where it is the broker, or the one that the virtual
         broker reads from.
     telegram: what that adapter is told, where there is a bot.
+    market, risk: the market's rules and the desk's limits, as the order API reads them.
     """
 
     database_url: str
@@ -64,6 +69,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     breaker_pause_max_seconds: float = 60.0
     unknown_settle_seconds: float = 120.0
     unknown_give_up_seconds: float = 1800.0
+    feed_silence_seconds: float = 5.0
+    feed_instruments: str = ""
+    strategy_capital: int = 10_000_000
+    strategy_fresh_seconds: float = 60.0
+    strategy_call_timeout_seconds: float = 30.0
+    strategy_processes: str = ""
     tick_retention_days: int = 7
     retention_days: int = 0
     database_pool_size: int = 10
@@ -74,6 +85,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     kotak: KotakSettings | None = None
     zerodha: ZerodhaSettings | None = None
     telegram: TelegramSettings | None = None
+    market: MarketSettings = read_market({})
+    risk: RiskSettings = RiskSettings()
 
     def __repr__(self) -> str:
         return f"Settings(broker_type={self.broker_type!r}, market_feed={self.market_feed!r})"
@@ -85,7 +98,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 # Read by their adapters.
 _BROKERS = ("kotak", "zerodha")
 _RETENTION_DAYS_MAX = 3650
-_READ_BY_ADAPTERS = (*_BROKERS, "telegram")
+_READ_BY_ADAPTERS = (*_BROKERS, "telegram", "market", "risk")
 _POSITIVE = {
     name
     for name, kind in Settings.__annotations__.items()
@@ -107,6 +120,20 @@ def pace_limits(settings: Settings) -> PaceLimits | None:
     return PaceLimits(**chosen)
 
 
+def feed_instruments(settings: Settings) -> tuple[Instrument, ...]:
+    """What prices are taken of in any case.
+
+    Raises:
+        InvalidInstrument: one is none; not of settings that were read.
+    """
+    return tuple(map(Instrument.parse, words(settings.feed_instruments)))
+
+
+def words(text: str) -> list[str]:
+    """What stands between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read and check the environment; a variable has the name of its field in capitals.
 
@@ -124,6 +151,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError("DATABASE_URL is not set")
     settings = Settings(**values)
     _check(settings)
+    try:
+        settings = replace(settings, market=read_market(environ), risk=read_risk(environ))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     try:
         if environ.get("TELEGRAM_BOT_TOKEN"):
             settings = replace(settings, telegram=read_telegram_settings(environ))
@@ -183,5 +214,13 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"RETENTION_DAYS must be 0, to keep orders for ever, to {_RETENTION_DAYS_MAX}")
     if settings.tick_retention_days > _RETENTION_DAYS_MAX:
         raise SettingsError(f"TICK_RETENTION_DAYS must be at most {_RETENTION_DAYS_MAX}")
+    try:
+        feed_instruments(settings)
+    except InvalidInstrument as error:
+        raise SettingsError(f"FEED_INSTRUMENTS: {error.message}") from None
+    if not all(
+        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}", name) for name in words(settings.strategy_processes)
+    ):
+        raise SettingsError("STRATEGY_PROCESSES must be names of strategies, separated by commas")
     if settings.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise SettingsError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")

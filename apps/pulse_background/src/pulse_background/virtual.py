@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -13,6 +13,9 @@ from pulse_adapters.feeds.spec import open_feed, parse_feed
 from pulse_adapters.feeds.synthetic import SyntheticFeed
 from pulse_adapters.virtual.broker import VirtualBroker
 from pulse_adapters.virtual.exchange import VirtualExchange
+from pulse_background.market.quotes import FeedQuotes
+from pulse_domain.instruments import Instrument
+from pulse_domain.matching import Tick
 from pulse_domain.ports.broker_reads import BrokerReads
 from pulse_domain.ports.clock import Clock
 
@@ -23,15 +26,20 @@ class VirtualMarket(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_market(feed: str, speed: float, clock: Clock) -> AsyncIterator[VirtualMarket]:
+async def open_market(
+    feed: str, speed: float, clock: Clock, latest: Mapping[Instrument, Tick] | None = None
+) -> AsyncIterator[VirtualMarket]:
     """Run an exchange; its book lives and ends with the process.
+
+    latest: prices that come before those of the feed, where it has some.
 
     Raises:
         FeedSpecError, FeedFileError: the feed cannot be played.
     """
     prices = await asyncio.to_thread(open_feed, parse_feed(feed), clock, speed=speed)
     # Only latencies are drawn from it.
-    exchange = VirtualExchange(prices, clock, Random(secrets.randbits(64)))  # noqa: S311
+    quotes = prices if latest is None else FeedQuotes(latest, prices, clock)
+    exchange = VirtualExchange(quotes, clock, Random(secrets.randbits(64)))  # noqa: S311
     async with _matching(exchange):
         yield VirtualMarket(exchange, prices)
 

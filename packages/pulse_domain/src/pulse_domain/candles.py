@@ -166,6 +166,7 @@ class CandleBuilder:
     timeframes: in minutes; 1 is always told.
     grace: how long after its end a minute still takes ticks that are under way.
     ahead_max: how far ahead of the clock, as `on_time` tells it, the instant of a tick may be.
+    since: from when on it sees ticks: what was traded of a session before is in no candle.
     outside, late, ahead: ticks that belong to no session, came too late, or came from the future.
 
     An instrument is known from its first tick of a session on; the minutes before that are told as gaps.
@@ -178,11 +179,13 @@ class CandleBuilder:
         timeframes: Iterable[int] = (1, 5, 15),
         grace: timedelta = timedelta(seconds=1),
         ahead_max: timedelta = timedelta(seconds=60),
+        since: datetime | None = None,
     ) -> None:
         self._hours_at = hours_at
         self._longer = sorted(set(timeframes) - {1})
         self._grace_us = grace // _US
         self._ahead_us = ahead_max // _US
+        self._since_us = 0 if since is None else to_us(since)
         self._sessions: dict[Instrument, _Session] = {}
         self._ended: list[ClosedCandle] = []
         self._clock_us: int | None = None
@@ -232,6 +235,8 @@ class CandleBuilder:
             self._ended += known.tell_until(known.closes_us)
             if day_number(known.opens_us) == day_number(us):
                 total = known.total  # the exchange counts by the day, through a break
+        elif self._since_us - to_us(hours.opens) >= MINUTE_US:
+            total = tick.volume  # of which nobody knows what belongs to this minute
         session = self._sessions[tick.instrument] = _Session(tick.instrument, hours, self._longer, total)
         self._next_us = 0
         return session

@@ -338,3 +338,13 @@ ZERODHA = ChargesSchedule(
         _table(date(2026, 4, 1), stt_futures="0.05", stt_options="0.15"),
     ),
 )
+
+# What the rates are known of. A virtual broker charges what Zerodha would.
+_AT_BROKERS = {"virtual": ZERODHA, "zerodha": ZERODHA}
+# What a person may say that a broker charges.
+SCHEDULES = {each.name: each for each in (ZERODHA, NO_CHARGES)}
+
+
+def charges_at(broker: str) -> ChargesSchedule | None:
+    """What a broker charges; None where nobody has told."""
+    return _AT_BROKERS.get(broker)

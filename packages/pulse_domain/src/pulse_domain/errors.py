@@ -11,9 +11,11 @@ PulseError
 │   │   │   └── OffTick
 │   │   ├── InvalidSplitConfig
 │   │   └── NotOffered          the broker takes no such order in that segment
+│   ├── InvalidStrategy
 │   ├── CannotSplit             no schedule fits the quantity, lot and freeze limit
 │   ├── LimitsExceeded          more executions than the broker takes in the window
 │   ├── TradingHalted
+│   ├── RiskRejected            the risk gate lets the order not pass
 │   ├── MarketClosed            no session, or none that takes such an order
 │   │   └── CalendarUnknown     the calendar cannot tell whether there is one
 │   ├── NotCancellable
@@ -115,6 +117,12 @@ class NotOffered(InvalidOrder):
     """The broker takes no such order in that segment; `details` name the field and what is allowed."""
 
 
+class InvalidStrategy(DomainError):
+    """What a strategy is to be makes no sense; `details` name the field."""
+
+    code = "INVALID_REQUEST"
+
+
 class CannotSplit(DomainError):
     """No schedule fits the quantity, lot size and freeze quantity."""
 
@@ -131,6 +139,12 @@ class TradingHalted(DomainError):
     """Trading is halted: resume it before placing orders."""
 
     code = "TRADING_HALTED"
+
+
+class RiskRejected(DomainError):
+    """The risk gate refuses the order; `details["reasons"]` carry `rule`, `reason` and `stale` of each."""
+
+    code = "RISK_REJECTED"
 
 
 class MarketClosed(DomainError):

@@ -65,12 +65,12 @@ async def list_orders(
     ] = None,
 ) -> Response[OrderPage]:
     query = {"limit": limit} if cursor is None else {"limit": limit, "cursor": cursor}
-    return await _read(request, f"/internal/orders?{urlencode(query)}")
+    return await read(request, f"/internal/orders?{urlencode(query)}")
 
 
 @get("/api/orders/{order_id:str}", before_request=needs(Scope.READ), tags=_TAGS, summary="Show an order")
 async def get_order(order_id: FromPath[str], request: GatewayRequest) -> Response[Order]:
-    return await _read(request, _path(order_id))
+    return await read(request, _path(order_id))
 
 
 @get(
@@ -80,7 +80,7 @@ async def get_order(order_id: FromPath[str], request: GatewayRequest) -> Respons
     summary="Show an order's slices and executions",
 )
 async def get_slices(order_id: FromPath[str], request: GatewayRequest) -> Response[Slices]:
-    return await _read(request, _path(order_id) + "/slices")
+    return await read(request, _path(order_id) + "/slices")
 
 
 @get(
@@ -131,7 +131,8 @@ def _on_behalf(caller: Client) -> dict[str, str]:
     return {} if caller.is_admin else {"X-Client-Id": caller.client_id}
 
 
-async def _read(request: GatewayRequest, path: str) -> Passed:
+async def read(request: GatewayRequest, path: str) -> Passed:
+    """Ask Pulse for what the caller may see."""
     return passed(await request.gateway.pulse.request("GET", path, headers=_on_behalf(request.caller)))
 
 

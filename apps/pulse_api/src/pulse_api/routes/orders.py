@@ -102,8 +102,10 @@ async def accept_order(
 
 
 @post("/preview", status_code=200, summary="Show the schedule that an order would get")
-async def preview_order(data: JSONBody[PreviewBody], services: NamedDependency[Services]) -> PreviewOut:
-    return preview_out(await services.preview(data.request()))
+async def preview_order(
+    data: JSONBody[PreviewBody], services: NamedDependency[Services], client: ClientHeader = None
+) -> PreviewOut:
+    return preview_out(await services.preview(data.request(), client_id(client)))
 
 
 @get("/", summary="List orders, newest first")

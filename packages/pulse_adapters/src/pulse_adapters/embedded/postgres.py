@@ -22,6 +22,7 @@ StopMode = Literal["fast", "immediate"]
 _FAST: guard.Signals = [(signal.SIGINT, 30.0), (signal.SIGQUIT, 7.0)]
 _IMMEDIATE: guard.Signals = [(signal.SIGQUIT, 7.0)]  # Postgres itself kills its children after 5 s
 _IN_USE_PATIENCE_S = 5.0
+_KEPT_IN = "password"  # in the folder around the data
 
 _SETTINGS = {
     "listen_addresses": HOST,
@@ -91,6 +92,17 @@ class EmbeddedPostgres(EmbeddedServer):
         self.resume()
 
 
+def running_dsn(data_dir: Path) -> str | None:
+    """The address of the server that another process of ours runs on `data_dir`; None where none does, or where
+    its files are not ours to read."""
+    try:
+        port = int((data_dir / "data" / "postmaster.pid").read_text().splitlines()[3])
+        password = (data_dir / _KEPT_IN).read_text().strip()
+    except (OSError, IndexError, ValueError):
+        return None
+    return f"postgresql://postgres:{quote(password, safe='')}@{HOST}:{port}/postgres"
+
+
 @dataclass(slots=True)
 class _PostgresRecipe:
     home: Home
@@ -114,7 +126,7 @@ class _PostgresRecipe:
             # locales; the rest comes from the system's C.UTF-8, or from C where there is none.
             "initialise": [self._initdb("C.UTF-8"), self._initdb("C")],
             "password": secrets.token_urlsafe(24),
-            "password_file": "" if self.home.temporary else "password",
+            "password_file": "" if self.home.temporary else _KEPT_IN,
             "stop": _FAST,
             "stop_with_guard": signal.SIGINT,
         }

@@ -36,6 +36,8 @@ class CandleRow(NamedTuple):
 
 
 class TickRow(NamedTuple):
+    """bid, ask: 0 where the file does not tell it."""
+
     at: datetime
     symbol: str
     price: int
@@ -130,14 +132,16 @@ def _take_ticks(header: Sequence[str], rows: list[TickRow]) -> Callable[[list[st
 
     def take(cells: list[str]) -> None:
         price = _price("price", cells[price_column])
-        # A side of the book that is empty is written 0 or left out; the last price stands for it.
-        quotes = [
-            price if at is None or cells[at].strip() in ("", "0", "0.0") else _price(header[at], cells[at])
+        # A side of the book that is empty is written 0 or left out; which of the two is which is not certain.
+        first, second = (
+            0 if at is None or cells[at].strip() in ("", "0", "0.0") else _price(header[at], cells[at])
             for at in (bid, ask)
-        ]
+        )
+        if first > second > 0:
+            first, second = second, first
         name = "" if symbol is None else cells[symbol].strip()
         volume = 0 if traded is None else _volume(cells[traded])
-        rows.append(TickRow(_time(cells[when]), name, price, min(quotes), max(quotes), volume))
+        rows.append(TickRow(_time(cells[when]), name, price, first, second, volume))
 
     return take
 

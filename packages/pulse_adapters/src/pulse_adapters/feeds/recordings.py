@@ -5,8 +5,9 @@ out. Within a candle the price goes from the open to the nearer extreme, to the 
 close, in straight lines and whole ticks; it trades at the ask while it rises and at the bid while it
 falls, and the quotes never leave the candle.
 
-Ticks are played as they arrived. A row that is older than one before it plays together with that one,
-so time never goes back; the day's volume never falls either. A pause longer than a minute lasts a minute.
+Ticks are played as they arrived; where a quote is not told the price stands for it. A row that is older than
+one before it plays together with that one, so time never goes back; the day's volume never falls either. A
+pause longer than a minute lasts a minute.
 """
 
 from bisect import bisect_left, bisect_right
@@ -19,7 +20,9 @@ from math import gcd
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from pulse_adapters.feeds.errors import FeedFileError
 from pulse_adapters.feeds.files import CandleRow, TickRow, read_feed_file
+from pulse_domain.instruments import Instrument
 
 PAUSE_MAX_S = 60.0
 
@@ -61,8 +64,7 @@ class CandleRecording:
         ]
         self._starts = [row.start for row in rows]
         self._traded_before = _running_volume(rows)
-        steps = Counter(later - earlier for earlier, later in pairwise(self._starts))
-        self._candle_s = steps.most_common(1)[0][0].total_seconds() if steps else 60.0
+        self._candle_s = candle_length(rows).total_seconds()
         self.length_s = self._candle_s * len(rows)
 
     def moment(self, offset_s: float) -> Moment:
@@ -99,7 +101,10 @@ class TickRecording:
                 at = max(at, before.recorded_at)
                 if before.recorded_at.date() == at.date():
                     volume = max(volume, before.volume)
-            self._moments.append(Moment(at, row.price // units, row.bid // units, row.ask // units, volume))
+            quotes = (row.bid or row.price, row.ask or row.price)
+            self._moments.append(
+                Moment(at, row.price // units, min(quotes) // units, max(quotes) // units, volume)
+            )
 
     def moment(self, offset_s: float) -> Moment:
         return self._moments[max(0, bisect_right(self._offsets, offset_s) - 1)]
@@ -110,7 +115,10 @@ class TickRecording:
 
 
 class FeedFile:
-    """A file, read and ready to be played; a tick file may hold several symbols."""
+    """A file, read and ready to be played; a tick file may hold several symbols.
+
+    candles, ticks: its rows as they stand in it, of which one is empty.
+    """
 
     def __init__(self, path: Path) -> None:
         """Read the file.
@@ -119,8 +127,35 @@ class FeedFile:
             FeedFileError: it cannot be played; names the row.
         """
         self.path = path
-        candles, ticks = read_feed_file(path)
-        self.recordings: dict[str, Recording] = {"": CandleRecording(candles)} if candles else _by_symbol(ticks)
+        self.candles, self.ticks = read_feed_file(path)
+        self.recordings: dict[str, Recording] = (
+            {"": CandleRecording(self.candles)} if self.candles else _by_symbol(self.ticks)
+        )
+
+    def symbol_of(self, instrument: Instrument) -> str:
+        """Whose rows play for an instrument; a file of one symbol plays for whatever it is given to.
+
+        Raises:
+            FeedFileError: there are several symbols, and this is none of them.
+        """
+        if len(self.recordings) == 1:
+            return next(iter(self.recordings))
+        if instrument.symbol not in self.recordings:
+            symbols = ", ".join(self.recordings)
+            raise FeedFileError(self.path, f"there is no symbol {instrument.symbol}, only {symbols}")
+        return instrument.symbol
+
+
+def candle_length(rows: Sequence[CandleRow]) -> timedelta:
+    """How long a candle lasts: the commonest distance of starts."""
+    steps = Counter(later.start - earlier.start for earlier, later in pairwise(rows))
+    return steps.most_common(1)[0][0] if steps else timedelta(minutes=1)
+
+
+def nearer_extreme_first(candle: CandleRow) -> tuple[int, int]:
+    """High and low of a candle in the order in which they are played: that nearer to the open comes first."""
+    up_first = candle.high - candle.open < candle.open - candle.low
+    return (candle.high, candle.low) if up_first else (candle.low, candle.high)
 
 
 def _by_symbol(rows: Sequence[TickRow]) -> dict[str, Recording]:
@@ -138,9 +173,7 @@ def _by_symbol(rows: Sequence[TickRow]) -> dict[str, Recording]:
 
 def _within(candle: CandleRow, along: float) -> tuple[int, bool]:
     """The price at a part of the candle's time, and whether it rises."""
-    up_first = candle.high - candle.open < candle.open - candle.low
-    nearer, other = (candle.high, candle.low) if up_first else (candle.low, candle.high)
-    corners = (candle.open, nearer, other, candle.close)
+    corners = (candle.open, *nearer_extreme_first(candle), candle.close)
     leg = min(int(along * 3), 2)
     begin, end = corners[leg], corners[leg + 1]
     return begin + round((end - begin) * (along * 3 - leg)), end >= begin

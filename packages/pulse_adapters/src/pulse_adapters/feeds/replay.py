@@ -41,15 +41,12 @@ class ReplayFeed:
         speed: float = 1.0,
         start_at: datetime | None = None,
     ) -> None:
-        if not 0 < speed < float("inf"):
-            raise FeedSpecError(f"the speed must be above 0, not {speed}")
-        if start_at is not None and start_at.tzinfo is None:
-            raise FeedSpecError("start_at must carry a UTC offset")
+        check_playing(speed, start_at)
         self._clock = clock
         self._began = clock.monotonic()
         self._speed = speed
         self._tracks = {
-            instrument: _track(file, _own_recording(file, instrument), start_at)
+            instrument: _track(file, file.recordings[file.symbol_of(instrument)], start_at)
             for instrument, file in files.items()
         }
         self._fallback = (
@@ -102,14 +99,12 @@ class ReplayFeed:
         return track.recording.moment(played_s % track.recording.length_s)
 
 
-def _own_recording(file: FeedFile, instrument: Instrument) -> Recording:
-    """A file of one symbol plays for whatever instrument it is given to."""
-    if len(file.recordings) == 1:
-        return next(iter(file.recordings.values()))
-    if instrument.symbol not in file.recordings:
-        symbols = ", ".join(file.recordings)
-        raise FeedFileError(file.path, f"there is no symbol {instrument.symbol}, only {symbols}")
-    return file.recordings[instrument.symbol]
+def check_playing(speed: float, start_at: datetime | None) -> None:
+    """Raises FeedSpecError where files cannot be played like that."""
+    if not 0 < speed < float("inf"):
+        raise FeedSpecError(f"the speed must be above 0, not {speed}")
+    if start_at is not None and start_at.tzinfo is None:
+        raise FeedSpecError("start_at must carry a UTC offset")
 
 
 def _track(file: FeedFile, recording: Recording, start_at: datetime | None) -> _Track:

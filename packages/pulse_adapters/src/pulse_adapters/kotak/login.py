@@ -29,6 +29,7 @@ from pulse_domain.ports.clock import Clock
 
 _TIMEOUT_S = 20.0
 _BROKERS_DOMAIN = ".kotaksecurities.com"
+MARKET_URL = "wss://sfeed.kotaksecurities.com/apifeed"
 
 
 class LoginFailed(Exception):
@@ -107,7 +108,7 @@ async def log_in(
         )
     finally:
         await line.close()
-    session = _session(settings, trade)
+    session = _session(settings, trade, credentials.ucc)
     now = clock.now()
     row = BrokerSession(
         broker=BROKER,
@@ -137,7 +138,7 @@ async def _step(line: Line, work: Callable[[NeoClient], object]) -> Mapping[str,
     raise LoginFailed(f"the broker did not open a session: {reason}")
 
 
-def _session(settings: KotakSettings, data: Mapping[str, Any]) -> NeoSession:
+def _session(settings: KotakSettings, data: Mapping[str, Any], ucc: str) -> NeoSession:
     base_url = _text(data, "baseUrl").rstrip("/")
     is_simulated = settings.login_url.startswith("http://")
     if not is_base_url(base_url, loopback=is_simulated) or not _is_brokers(base_url, settings.login_url):
@@ -147,15 +148,25 @@ def _session(settings: KotakSettings, data: Mapping[str, Any]) -> NeoSession:
         token=_text(data, "token"),
         sid=_text(data, "sid"),
         base_url=base_url,
-        feed_url=_feed_url(data.get("rtUrl"), base_url, settings.login_url),
+        feed_url=_feed_url(data.get("rtUrl"), f"{_ws(base_url)}/realtime", settings.login_url),
+        ucc=ucc,
+        market_url=_feed_url(data.get("feedUrl"), _market_url(base_url, settings), settings.login_url),
     )
 
 
-def _feed_url(given: object, base_url: str, login_url: str) -> str:
-    default = base_url.replace("http", "ws", 1) + "/realtime"
+def _ws(url: str) -> str:
+    return url.replace("http", "ws", 1)
+
+
+def _market_url(base_url: str, settings: KotakSettings) -> str:
+    """Where prices are, if the broker does not say; a simulator has them with all the rest."""
+    return f"{_ws(base_url)}/apifeed" if settings.login_url != LOGIN_URL else MARKET_URL
+
+
+def _feed_url(given: object, default: str, login_url: str) -> str:
     if not isinstance(given, str) or not given:
         return default
-    url = given.replace("http", "ws", 1) if given.startswith("http") else given
+    url = _ws(given) if given.startswith("http") else given
     scheme, separator, rest = url.partition("://")
     host = rest.partition("/")[0]
     if not separator or scheme != default.partition("://")[0]:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Any
 
 import httpx
@@ -102,6 +103,12 @@ class NeoClient:
         """names: segments and tokens."""
         tokens = [{"exchange_segment": segment, "instrument_token": token} for segment, token in names]
         return self._api.quotes(instrument_tokens=tokens, quote_type="all")
+
+    def minute_candles(self, name: str, first: date, last: date) -> object:
+        """name: `nse_cm|1594`. Whole days, the last one included."""
+        return self._api.historical_data(
+            neosymbol=name, interval="1min", from_date=first.isoformat(), to_date=last.isoformat()
+        )
 
     def totp_login(self, *, mobile_number: str, ucc: str, totp: str) -> object:
         return self._api.totp_login(mobile_number=mobile_number, ucc=ucc, totp=totp)

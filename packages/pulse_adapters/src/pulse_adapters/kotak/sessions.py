@@ -22,12 +22,17 @@ _RENEWAL_PAUSE_S = 60.0
 
 
 class NeoSession(Struct, frozen=True, kw_only=True):
-    """What a login gives. base_url: where all calls of this session go. feed_url: of the order feed."""
+    """What a login gives. base_url: where all calls of this session go. feed_url: of the order feed.
+
+    ucc, market_url: who and where to ask for prices; empty in a session of a release that did not keep them.
+    """
 
     token: str
     sid: str
     base_url: str
     feed_url: str
+    ucc: str = ""
+    market_url: str = ""
 
     def __repr__(self) -> str:
         return f"NeoSession(base_url={self.base_url!r})"

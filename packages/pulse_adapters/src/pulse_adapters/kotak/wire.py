@@ -14,13 +14,14 @@ import msgspec
 
 from pulse_adapters.kotak.outcomes import text_code
 from pulse_adapters.real_broker.calls import REJECTED
-from pulse_adapters.real_broker.rows import Fields, OrderRow, TradeRow, UnreadableRow, as_text
+from pulse_adapters.real_broker.rows import Fields, OrderRow, TradeRow, UnreadableRow, as_text, circuits_of
 from pulse_domain.errors import InvalidInstrument
 from pulse_domain.instruments import Exchange, Instrument
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import Side
 from pulse_domain.ports.broker import BrokerOrderStatus
 from pulse_domain.ports.broker_reads import BrokerHolding, BrokerPosition
+from pulse_domain.ports.circuit_reads import CircuitLimits
 from pulse_domain.ports.market_data import Quote
 from pulse_domain.units import INDIA
 
@@ -66,6 +67,16 @@ class NeoOrder(OrderRow, frozen=True, kw_only=True):
     trigger_price: Decimal
 
 
+# What the ledger keeps of an order's row: all that is documented but who owns the account.
+_KEPT = (
+    "nOrdNo", "exOrdId", "ordSt", "stat", "trdSym", "sym", "tok", "exSeg", "series", "it", "trnsTp",
+    "prcTp", "prod", "vldt", "qty", "fldQty", "unFldSz", "cnlQty", "dscQty", "prc", "avgPrc", "trgPrc",
+    "rejRsn", "ordDtTm", "ordEntTm", "exCfmTm", "hsUpTm", "boeSec", "updRecvTm", "ordGenTp", "ordSrc",
+    "GuiOrdId", "mktPro", "mktProPct", "lotSz", "brdLtQty", "tckSz", "multiplier", "precision", "genNum",
+    "genDen", "prcNum", "prcDen", "expDt", "stkPrc", "optTp", "algId", "rmk", "ordModNo",
+)  # fmt: skip
+
+
 def read_order(row: object) -> NeoOrder:
     """Read a row of the order book, or what an order message carries.
 
@@ -91,6 +102,7 @@ def read_order(row: object) -> NeoOrder:
         updated_at=max([placed_at, *filter(None, updates)]),
         reason_code=text_code(reason or "", REJECTED) if status is BrokerOrderStatus.REJECTED else None,
         reason=reason,
+        words=fields.words(_KEPT),
         order_type=fields.may("prcTp", as_text),
         validity=fields.may("vldt", as_text),
         price=fields.may("prc", _price) or Decimal(0),
@@ -141,6 +153,15 @@ def read_message(text: str) -> tuple[str, Mapping[str, Any]]:
     return _fields(message).need("type", as_text), message
 
 
+def scrip_name(instrument: Instrument, token: str) -> tuple[str, str] | None:
+    """Segment and number by which quotes, candles and prices know an instrument; None where they do not.
+
+    token: as the broker's file has it, `nse_cm|1594`.
+    """
+    segment, _, number = token.partition("|")
+    return (segment, number) if number and segment == SEGMENTS.get(instrument.exchange) else None
+
+
 def quote_name(row: object) -> tuple[str, str]:
     """Segment and token of what a quote is of.
 
@@ -171,6 +192,16 @@ def read_quote(instrument: Instrument, row: object) -> Quote | None:
         ask=ask,
         volume=fields.may("last_volume", _whole) or 0,
     )
+
+
+def read_circuits(row: object) -> CircuitLimits | None:
+    """The circuit limits that a quote tells; None where it has none.
+
+    Raises:
+        UnreadableRow: one of them makes no sense.
+    """
+    fields = _fields(row)
+    return circuits_of(fields.may("low_price_range", _price), fields.may("high_price_range", _price))
 
 
 def read_position(row: object) -> BrokerPosition | None:

@@ -130,4 +130,5 @@ def order_values(new: NewOrder) -> dict[str, Any]:
         "trace_id": new.trace_id,
         "window_starts_at": starts_at,
         "window_ends_at": ends_at,
+        "kill_id": new.kill_id,
     }

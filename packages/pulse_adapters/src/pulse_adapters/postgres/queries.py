@@ -36,13 +36,19 @@ FIND_SIGHTED = Statement(
 # (see CLAIM_EXECUTIONS); and how long it took to find it.
 NEXT_DUE = Statement(
     text("""
+    WITH last AS MATERIALIZED (SELECT halted, kill_id FROM trading_halts ORDER BY id DESC LIMIT 1),
+    lets AS MATERIALIZED (
+        SELECT CASE WHEN (SELECT halted FROM last) THEN (SELECT kill_id FROM last) ELSE '' END AS kill
+    )
     SELECT extract(epoch FROM l.due_at - (SELECT clock_timestamp())) AS seconds, l.due_at,
            CAST(extract(epoch FROM pg_catalog.clock_timestamp() - statement_timestamp()) AS float8) AS took_s
     FROM order_ledger l JOIN orders o USING (order_id)
     WHERE l.phase = 'PLANNED' AND l.due_at >= CAST(:not_before AS timestamptz)
       AND l.expires_at > (SELECT clock_timestamp())
       AND o.cancel_requested_at IS NULL AND NOT l.cancel_requested AND o.paused_at IS NULL
-      AND NOT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false)
+      AND (SELECT kill FROM lets) IS NOT NULL
+      AND CASE WHEN (SELECT kill FROM lets) = '' THEN o.kill_id IS NULL
+               ELSE o.kill_id = (SELECT kill FROM lets) END
     ORDER BY l.due_at, l.order_id, l.seq, l.chunk LIMIT 1
     """)
 )
@@ -98,6 +104,7 @@ TRADING_STATE = Statement(
         trading_halts.c.reason,
         trading_halts.c.changed_at,
         trading_halts.c.needs_reconcile,
+        trading_halts.c.kill_id,
     )
     .order_by(trading_halts.c.id.desc())
     .limit(1)
@@ -156,6 +163,7 @@ LIST_ALL = Statement(
 # One branch for each partial index.
 OPEN_ORDERS = Statement(
     text("""
+    WITH found AS (
     SELECT o.order_id FROM orders o
     WHERE o.cancel_requested_at IS NULL
       AND (o.order_queue_status = 'PENDING' OR o.order_queue_status = 'IN_PROGRESS')
@@ -166,8 +174,39 @@ OPEN_ORDERS = Statement(
     SELECT l.order_id FROM order_ledger l JOIN orders o USING (order_id)
     WHERE o.cancel_requested_at IS NULL
       AND (l.phase IN ('CLAIMED', 'UNKNOWN') OR (l.phase = 'LIVE' AND l.execution_status <> 'FILLED'))
+    )
+    SELECT order_id FROM found JOIN orders USING (order_id)
+    WHERE kill_id IS NULL
+       OR kill_id IS DISTINCT FROM (SELECT kill_id FROM trading_halts ORDER BY id DESC LIMIT 1)
     ORDER BY order_id LIMIT :limit
     """)
+)
+
+# The same, and those that are to be cancelled; and what nobody knows the fate of.
+UNSETTLED = Statement(
+    text("""
+    SELECT DISTINCT o.instrument FROM orders o
+    WHERE o.order_queue_status = 'PENDING' OR o.order_queue_status = 'IN_PROGRESS'
+    UNION
+    SELECT o.instrument FROM order_ledger l JOIN orders o USING (order_id) WHERE l.phase = 'PLANNED'
+    UNION
+    SELECT o.instrument FROM order_ledger l JOIN orders o USING (order_id)
+    WHERE l.phase IN ('CLAIMED', 'UNKNOWN') OR (l.phase = 'LIVE' AND l.execution_status <> 'FILLED')
+    UNION
+    SELECT o.instrument FROM order_ledger l JOIN orders o USING (order_id)
+    WHERE (l.phase = 'UNKNOWN' OR l.terminal = 'UNRESOLVED' OR 'UNPLANNED' = ANY (l.flags)
+           OR 'FOUND_BY_HAND' = ANY (l.flags))
+      AND l.terminal = 'UNRESOLVED' AND l.due_at > (SELECT clock_timestamp()) - interval '1 day'
+    """)
+)
+
+COUNTS_ARGS = """
+    CAST(:count_open AS boolean), CAST(:recent_max AS int), CAST(:recent_window AS interval),
+    CAST(:same_window AS interval), CAST(:same_client AS text), CAST(:same_print AS text),
+    CAST(:same_tag AS text)
+"""
+COUNT_ORDERS = Statement(
+    text(f"SELECT * FROM pulse_order_counts(true, false, {COUNTS_ARGS})")  # noqa: S608  # a constant above
 )
 
 JOURNAL = Statement(
@@ -180,6 +219,92 @@ JOURNAL_HEADS = Statement(
     select(orders.c.order_id, orders.c.last_seq).where(
         orders.c.order_id == any_(bindparam("order_ids", type_=ARRAY(TEXT)))
     )
+)
+
+
+FILL_COLUMNS = (
+    "order_id, seq, chunk, trade_id, client_id, strategy_tag, instrument, product, side, source, quantity,"
+    " value, filled_at"
+)
+
+
+def fills_of(orders: str) -> str:
+    """Fills that count, of some orders, as FILL_COLUMNS: trades, and what the broker told beyond them.
+
+    What it told is dated by the last journal row that tells a running total, or that all is filled.
+    """
+    return f"""
+    SELECT f.order_id, f.seq, f.chunk, f.trade_id, o.client_id, o.strategy_tag, o.instrument, o.product, o.side,
+           o.source, f.quantity, f.price * f.quantity AS value, f.filled_at
+    FROM fills f JOIN {orders} o USING (order_id)
+    WHERE NOT f.busted
+    UNION ALL
+    (SELECT l.order_id, l.seq, l.chunk, '' AS trade_id, o.client_id, o.strategy_tag, o.instrument, o.product,
+           o.side, o.source, l.provisional_quantity - booked.units AS quantity,
+           CASE WHEN l.provisional_price <> 0 THEN l.provisional_price * l.provisional_quantity
+                ELSE booked.value * l.provisional_quantity / nullif(booked.units, 0) END
+               - booked.value AS value,
+           coalesce((SELECT max(e.at) FROM order_events e
+                     WHERE e.order_id = l.order_id AND (e.data ->> 'seq')::int = l.seq
+                       AND (e.data ->> 'chunk')::int = l.chunk
+                       AND e.kind IN ('execution_cumulative_reported', 'execution_completed')),
+                    o.created_at) AS filled_at
+    FROM order_ledger l JOIN {orders} o USING (order_id),
+         LATERAL (SELECT coalesce(sum(f.quantity), 0)::int AS units,
+                         coalesce(sum(f.quantity * f.price), 0) AS value
+                  FROM fills f
+                  WHERE f.order_id = l.order_id AND f.seq = l.seq AND f.chunk = l.chunk
+                    AND NOT f.busted) booked
+    WHERE l.provisional_quantity > 0 AND l.provisional_quantity > booked.units
+    -- Read as it stands: the instant is looked up for the few that the condition leaves.
+    OFFSET 0)
+    """  # noqa: S608  # a table of ours
+
+
+_EVERY_FILL = f"""
+    (SELECT {FILL_COLUMNS} FROM ({fills_of("orders")}) live
+     UNION ALL
+     SELECT {FILL_COLUMNS} FROM archived_fills) f
+"""  # noqa: S608  # constants of this module
+
+# Sorted by whoever asks: the database would compare texts for it.
+FILLS = Statement(
+    text(f"""
+    SELECT * FROM {_EVERY_FILL}
+    WHERE filled_at >= CAST(:since AS timestamptz) AND filled_at < CAST(:until AS timestamptz)
+    """)  # noqa: S608  # constants of this module
+)
+UNITS_SINCE = Statement(
+    text(f"""
+    SELECT strategy_tag, instrument, product,
+           sum(CASE side WHEN 'BUY' THEN quantity ELSE -quantity END) AS units
+    FROM {_EVERY_FILL} WHERE filled_at >= CAST(:since AS timestamptz)
+    GROUP BY strategy_tag, instrument, product
+    """)  # noqa: S608  # constants of this module
+)
+# The same whatever the order of the rows is, and wherever they are.
+FILLS_MARK = Statement(
+    text(f"""
+    SELECT concat_ws(' ', count(*), sum(hashtextextended(
+               concat_ws('/', order_id, seq, chunk, trade_id, quantity, value, extract(epoch FROM filled_at)), 0
+           )::numeric)) AS mark
+    FROM {_EVERY_FILL} WHERE filled_at < CAST(:until AS timestamptz)
+    """)  # noqa: S608  # constants of this module
+)
+
+# Walks the primary key from the newest row on.
+LEDGER = Statement(
+    text(f"""
+    SELECT l.*, o.*, {_FILLS} FROM order_ledger l JOIN orders o USING (order_id)
+    WHERE (l.order_id, l.seq, l.chunk) < (CAST(:order_id AS text), CAST(:seq AS int), CAST(:chunk AS int))
+      AND (CAST(:client_id AS text) IS NULL OR o.client_id = :client_id)
+      AND (CAST(:strategy_tag AS text) IS NULL OR o.strategy_tag = :strategy_tag)
+      AND (CAST(:instrument AS text) IS NULL OR o.instrument = :instrument)
+      AND (CAST(:status AS text) IS NULL OR l.status = :status)
+      AND (CAST(:since AS timestamptz) IS NULL OR l.due_at >= :since)
+      AND (CAST(:until AS timestamptz) IS NULL OR l.due_at < :until)
+    ORDER BY l.order_id DESC, l.seq DESC, l.chunk DESC LIMIT :limit
+    """)  # noqa: S608  # a constant of this module
 )
 
 

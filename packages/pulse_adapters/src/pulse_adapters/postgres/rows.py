@@ -1,5 +1,6 @@
 """Rows to domain values and back."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -19,8 +20,11 @@ from pulse_domain.orders.model import (
     SplitConfig,
     Validity,
 )
-from pulse_domain.orders.status import ExecutionStatus, OrderQueueStatus, Phase, TerminalReason
+from pulse_domain.orders.status import ExecutionStatus, LedgerStatus, OrderQueueStatus, Phase, TerminalReason
 from pulse_domain.orders.summary import Tally
+from pulse_domain.ports.order_store import LedgerRow
+from pulse_domain.positions import LedgerFill, PositionKey
+from pulse_domain.risk import OrderCounts
 
 Row = Any  # asyncpg.Record, which publishes no types
 
@@ -69,6 +73,7 @@ def order_of(row: Row) -> Order:
         split_attempt=row["split_attempt"],
         cancel_requested_at=row["cancel_requested_at"],
         paused_at=row["paused_at"],
+        kill_id=row["kill_id"],
     )
 
 
@@ -107,12 +112,77 @@ def execution_of(row: Row) -> Execution:
     )
 
 
+def counts_of(row: Row) -> OrderCounts:
+    """Of a row that has the columns of `pulse_order_counts`."""
+    recent, same = row["recent_orders"], row["same_orders"]
+    return OrderCounts(
+        now=row["counted_at"],
+        open_orders=row["open_orders"],
+        recent_orders=None if recent is None else tuple(reversed(recent)),
+        same_orders=None if same is None else tuple(reversed(same)),
+    )
+
+
 def _fills(raw: list[dict[str, Any]] | None) -> tuple[Fill, ...]:
     return msgspec.convert(raw, tuple[Fill, ...], strict=False) if raw else ()
 
 
 def journal_entry_of(row: Row) -> JournalEntry:
     return JournalEntry(seq=row["seq"], at=row["at"], event=msgspec.convert(row["data"], Event))
+
+
+def ledger_fills_of(rows: Iterable[Row]) -> list[LedgerFill]:
+    """Fills in the order of their instants."""
+    # Thousands of rows name a handful of instruments: each is made once.
+    instruments: dict[str, Instrument] = {}
+    found = []
+    for row in rows:
+        name = row["instrument"]
+        if name not in instruments:
+            exchange, _, symbol = name.partition(":")
+            instruments[name] = Instrument(Exchange(exchange), symbol)
+        trade_id = row["trade_id"]
+        found.append(
+            LedgerFill(
+                client_id=row["client_id"],
+                strategy_tag=row["strategy_tag"],
+                instrument=instruments[name],
+                product=_PRODUCTS[row["product"]],
+                side=_SIDES[row["side"]],
+                source=_SOURCES[row["source"]],
+                quantity=row["quantity"],
+                value=row["value"],
+                at=row["filled_at"],
+                order_id=row["order_id"],
+                seq=row["seq"],
+                chunk=row["chunk"],
+                trade_id=trade_id,
+                provisional=not trade_id,
+            )
+        )
+    return sorted(found, key=lambda fill: fill.place)
+
+
+_PRODUCTS, _SIDES, _SOURCES = (
+    {each.value: each for each in Product},
+    {each.value: each for each in Side},
+    {each.value: each for each in Source},
+)
+
+
+def position_key_of(row: Row) -> PositionKey:
+    exchange, _, symbol = row["instrument"].partition(":")
+    return PositionKey(row["strategy_tag"], Instrument(Exchange(exchange), symbol), Product(row["product"]))
+
+
+def ledger_row_of(row: Row) -> LedgerRow:
+    return LedgerRow(
+        order=order_of(row),
+        execution=execution_of(row),
+        internal_id=row["internal_id"],
+        status=LedgerStatus(row["status"]),
+        answers=row["metadata"],
+    )
 
 
 def tally_of(group: dict[str, Any]) -> Tally:

@@ -11,6 +11,8 @@ from pulse_adapters.postgres import steps
 from pulse_adapters.postgres.pool import UNAVAILABLE
 
 _LEADER_KEY = 8102
+# Of the one market desk.
+MARKET_LEADER_KEY = 8106
 # A leader looks after its lock every second. One that has not for so long is stopped, or stuck.
 _SILENT_S = 15.0
 _DEPOSE = """
@@ -71,8 +73,8 @@ class PostgresLeadership(_SessionLock):
     leader that has been silent for `silent_s`, and has the lead a second later.
     """
 
-    def __init__(self, dsn: str, *, silent_s: float = _SILENT_S) -> None:
-        super().__init__(dsn, _LEADER_KEY)
+    def __init__(self, dsn: str, *, key: int = _LEADER_KEY, silent_s: float = _SILENT_S) -> None:
+        super().__init__(dsn, key)
         self._silent_s = silent_s
 
     async def _refused(self, connection: asyncpg.Connection) -> None:

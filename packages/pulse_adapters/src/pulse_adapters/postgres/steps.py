@@ -9,10 +9,11 @@ condition that a step relies on is a condition on a row it writes or locks.
 
 from sqlalchemy import text
 
+from pulse_adapters.postgres.queries import COUNTS_ARGS, FILL_COLUMNS, fills_of
 from pulse_adapters.postgres.rows import LEDGER_CHANGES
 from pulse_adapters.postgres.statements import Statement
 
-# The shared half of the halt's lock, taken by pulse_trading_open() in the database.
+# The shared half of the halt's lock, taken by pulse_claimable() and pulse_accepting() in the database.
 HALT_LOCK = 8101
 
 _ORDER_VALUES = {
@@ -41,6 +42,7 @@ _ORDER_VALUES = {
     "source": "text",
     "request_id": "text",
     "trace_id": "text",
+    "kill_id": "text",
 }
 
 
@@ -58,9 +60,29 @@ _STORED = f"""
                     coalesce(start_at, now) + make_interval(mins => coalesce(duration_minutes, 0))),
            now, 'PENDING', 1
 """
+# Under the halt's lock, shared: what is stored once a halt was answered would be cancelled by nobody.
 _GATE = """
-    at AS (SELECT clock_timestamp() AS now),
-    gate AS (SELECT coalesce((SELECT halted FROM trading_halts ORDER BY id DESC LIMIT 1), false) AS halted)
+    gate AS MATERIALIZED (SELECT NOT pulse_accepting(NULL) AS halted, clock_timestamp() AS now)
+"""
+# For one order, with limits that count orders where `guarded` is set. Those come one by one, and each at an
+# instant of its own: that of the count.
+_GUARD = f"""
+    open AS MATERIALIZED (SELECT pulse_accepting(CAST(:kill_id AS text)) AS accepting),
+    counts AS MATERIALIZED (
+        SELECT c.*
+        FROM open, LATERAL pulse_order_counts(accepting AND CAST(:guarded AS boolean), true, {COUNTS_ARGS}) c
+    ),
+    gate AS MATERIALIZED (
+        SELECT NOT accepting AS halted, coalesce((SELECT counted_at FROM counts), clock_timestamp()) AS now,
+               coalesce((SELECT open_orders >= CAST(:open_max AS int) FROM counts), false)
+               OR coalesce((SELECT cardinality(recent_orders) >= CAST(:recent_max AS int) FROM counts), false)
+               OR coalesce((SELECT cardinality(same_orders) > 0 FROM counts), false) AS refused
+        FROM open
+    )
+"""  # noqa: S608  # a constant of ours
+_GUARDED_ANSWER = """
+    SELECT halted, refused, ARRAY(SELECT order_id FROM stored) AS stored, counts.*
+    FROM gate LEFT JOIN counts ON true
 """
 
 # Any number of orders in one statement: one round trip and one commit for all that came together.
@@ -69,7 +91,7 @@ ACCEPT = Statement(
     WITH {_GATE},
     stored AS (
         {_STORED}
-        FROM at, gate, unnest({_ARRAYS}) AS u ({_GIVEN_NAMES})
+        FROM gate, unnest({_ARRAYS}) AS u ({_GIVEN_NAMES})
         WHERE NOT halted
         ON CONFLICT (client_id, order_unique_key) DO NOTHING
         RETURNING order_id, created_at
@@ -83,14 +105,32 @@ ACCEPT = Statement(
     SELECT halted, ARRAY(SELECT order_id FROM stored) AS stored FROM gate
     """)  # noqa: S608  # column names of our own table
 )
+# One order, held against limits that count orders.
+ACCEPT_GUARDED = Statement(
+    text(f"""
+    WITH {_GUARD},
+    stored AS (
+        {_STORED}
+        FROM gate, (SELECT {_ONE_ROW}) u
+        WHERE NOT halted AND NOT refused
+        ON CONFLICT (client_id, order_unique_key) DO NOTHING
+        RETURNING order_id, created_at
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT order_id, 1, created_at, 'order_accepted', CAST(:event AS jsonb) FROM stored
+    )
+    {_GUARDED_ANSWER}
+    """)  # noqa: S608  # column names of our own table
+)
 # One order that is known by its sender and body; stored only where that is the first sight.
 ACCEPT_SIGHTED = Statement(
     text(f"""
-    WITH {_GATE},
+    WITH {_GUARD},
     sighting AS (
         INSERT INTO webhook_sightings AS s (client_id, body_digest, order_id, first_seen_at)
         SELECT CAST(:client_id AS text), CAST(:body_digest AS text), CAST(:order_id AS text), now
-        FROM at, gate WHERE NOT halted
+        FROM gate WHERE NOT halted AND NOT refused
         ON CONFLICT (client_id, body_digest) DO UPDATE
             SET order_id = excluded.order_id, first_seen_at = excluded.first_seen_at
             WHERE s.first_seen_at < excluded.first_seen_at - make_interval(secs => :replay_window_s)
@@ -98,7 +138,7 @@ ACCEPT_SIGHTED = Statement(
     ),
     stored AS (
         {_STORED}
-        FROM at, sighting,
+        FROM gate, sighting,
              (SELECT {_ONE_ROW}) u
         ON CONFLICT (client_id, order_unique_key) DO NOTHING
         RETURNING order_id, created_at
@@ -107,7 +147,7 @@ ACCEPT_SIGHTED = Statement(
         INSERT INTO order_events (order_id, seq, at, kind, data)
         SELECT order_id, 1, created_at, 'order_accepted', CAST(:event AS jsonb) FROM stored
     )
-    SELECT halted, ARRAY(SELECT order_id FROM stored) AS stored FROM gate
+    {_GUARDED_ANSWER}
     """)  # noqa: S608  # column names of our own table
 )
 
@@ -296,10 +336,13 @@ RECOVER_SPLITS = Statement(
 # not matter. So there is no other index of them, which the planner might read all of and sort.
 CLAIM_EXECUTIONS = Statement(
     text("""
-    WITH picked AS (
+    WITH lets AS MATERIALIZED (SELECT pulse_claimable() AS kill),
+    picked AS (
         SELECT l.order_id, l.seq, l.chunk
         FROM order_ledger l JOIN orders o USING (order_id)
-        WHERE (SELECT pulse_trading_open())
+        WHERE (SELECT kill FROM lets) IS NOT NULL
+          AND CASE WHEN (SELECT kill FROM lets) = '' THEN o.kill_id IS NULL
+                   ELSE o.kill_id = (SELECT kill FROM lets) END
           AND l.phase = 'PLANNED' AND l.due_at <= (SELECT clock_timestamp())
           AND l.due_at > (SELECT clock_timestamp()) - make_interval(secs => :late_s)
           AND l.due_at >= CAST(:not_before AS timestamptz)
@@ -445,17 +488,20 @@ BOOK = _book()
 # --- the trading state: each step of it runs under the exclusive half of the halt's lock
 
 _LAST_HALT = "last AS (SELECT * FROM trading_halts ORDER BY id DESC LIMIT 1)"
-_TRADING_STATE = "halted, changed_by, reason, changed_at, needs_reconcile"
+_TRADING_STATE = "halted, changed_by, reason, changed_at, needs_reconcile, kill_id"
 
 
-def _set_trading(halted: str, needs_reconcile: str, condition: str, before: str = "") -> Statement:
+def _set_trading(
+    halted: str, needs_reconcile: str, condition: str, before: str = "", kill_id: str = "NULL"
+) -> Statement:
     return Statement(
         text(f"""
     WITH {_LAST_HALT},
     {before}
     now_is AS (SELECT coalesce((SELECT needs_reconcile FROM last), false) AS needed)
-    INSERT INTO trading_halts (halted, changed_by, reason, changed_at, needs_reconcile)
-    SELECT {halted}, CAST(:changed_by AS text), CAST(:reason AS text), clock_timestamp(), {needs_reconcile}
+    INSERT INTO trading_halts (halted, changed_by, reason, changed_at, needs_reconcile, kill_id)
+    SELECT {halted}, CAST(:changed_by AS text), CAST(:reason AS text), clock_timestamp(), {needs_reconcile},
+           {kill_id}
     FROM now_is WHERE {condition}
     RETURNING {_TRADING_STATE}
     """)  # noqa: S608  # constants of this module
@@ -463,6 +509,14 @@ def _set_trading(halted: str, needs_reconcile: str, condition: str, before: str 
 
 
 HALT = _set_trading("true", "needed", "true")
+HALT_TO_SQUARE_OFF = _set_trading(
+    "true",
+    "needed",
+    "true",
+    kill_id="""CASE WHEN NOT needed
+        THEN coalesce((SELECT kill_id FROM last),
+                      to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISSUS')) END""",
+)
 RESUME = _set_trading("false", "false", "NOT needed")
 HALT_FOR_RECONCILE = _set_trading("true", "true", "NOT needed")
 CONFIRM_RECONCILED = _set_trading(
@@ -558,6 +612,9 @@ ARCHIVE = Statement(
         SELECT order_id, client_id, order_unique_key, created_at, done_at, clock_timestamp(),
                jsonb_build_object('order', to_jsonb(h) - 'done_at', {_ARCHIVED_ROWS})
         FROM held h
+    ),
+    carried AS (
+        INSERT INTO archived_fills ({FILL_COLUMNS}) SELECT {FILL_COLUMNS} FROM ({fills_of("held")}) f
     ),
     {_ARCHIVED_GONE}
     SELECT (SELECT count(*) FROM held) AS archived, (SELECT max(order_id) FROM old) AS last

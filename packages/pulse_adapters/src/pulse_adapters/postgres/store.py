@@ -5,9 +5,10 @@ statement changes a slice only if its version is still the one that the events w
 the slice is read again. So the rules stand in one place, and no lock outlives a statement.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -18,19 +19,31 @@ from pulse_adapters.postgres.booking import BookArguments, SliceState, TradeOwne
 from pulse_adapters.postgres.due_floor import DueFloor
 from pulse_adapters.postgres.inserts import OrderInserts, order_values
 from pulse_adapters.postgres.pool import Database
-from pulse_adapters.postgres.rows import Row, execution_of, journal_entry_of, order_of, tally_of
+from pulse_adapters.postgres.rows import (
+    Row,
+    counts_of,
+    execution_of,
+    journal_entry_of,
+    ledger_fills_of,
+    ledger_row_of,
+    order_of,
+    position_key_of,
+    tally_of,
+)
 from pulse_adapters.postgres.statements import Statement
 from pulse_domain.errors import (
     DuplicateOrderUniqueKey,
     ReconcileRequired,
+    RiskRejected,
     StorageUnavailable,
     TradingHalted,
 )
+from pulse_domain.instruments import Instrument
 from pulse_domain.orders import events as ev
-from pulse_domain.orders.execution import Execution, trading_day
+from pulse_domain.orders.execution import Execution, trading_day, trading_day_begins
 from pulse_domain.orders.ids import ClientId, OrderId, execution_id, execution_uuid
 from pulse_domain.orders.journal import ATTEMPTS_SPENT, CANCELLED_BEFORE_SPLIT, accepted_event
-from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order
+from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order, OrderRequest
 from pulse_domain.orders.slices import Slice
 from pulse_domain.orders.summary import summarise
 from pulse_domain.ports.order_store import (
@@ -45,6 +58,9 @@ from pulse_domain.ports.order_store import (
     BookResult,
     CancelResult,
     Claim,
+    LedgerPlace,
+    LedgerRow,
+    LedgerWish,
     OrderView,
     PauseResult,
     Selection,
@@ -53,12 +69,18 @@ from pulse_domain.ports.order_store import (
     Tracked,
     TradingState,
 )
+from pulse_domain.positions import LedgerFill, PositionKey
+from pulse_domain.risk import OrderCounts, RiskLimits, check_counts, refusal
 
 _SliceKey = tuple[OrderId, int]
 _REMEMBERED_SLICES = 10_000
 _BOOK_TRIES = 50
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+# So many take some 50 ms to read: for that long nothing else of the process would go on.
+_MANY_FILLS = 5_000
 # Sorts after every order id: the start of a listing, newest first.
 _AFTER_ALL = "ord_~"
+_NO_LIMITS = RiskLimits()
 _SKIPPED = ev.OrderSkipped(reason=CANCELLED_BEFORE_SPLIT)
 
 
@@ -74,10 +96,15 @@ class PostgresOrderStore:
 
     # --- acceptance
 
-    async def accept(self, new: NewOrder) -> Accepted:
+    async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
+        limits = limits if limits is not None and limits.by_count else None
         for _ in range(3):
+            refused: RiskRejected | None = None
             try:
-                stored, halted = await self._insert(new)
+                if limits is None and new.kill_id is None and new.body_digest is None:
+                    stored, halted = await self._inserts.add(new)
+                else:
+                    stored, halted, refused = await self._insert_guarded(new, limits or _NO_LIMITS)
             except StorageUnavailable:
                 # The commit may have happened: only the row itself can tell.
                 known = await self._find(new)
@@ -91,21 +118,35 @@ class PostgresOrderStore:
                 return _accepted(known, new, replayed=True)
             if halted:
                 raise TradingHalted()
+            if refused is not None:
+                raise refused
             # The insert lost against one that was then rolled back: try again.
         raise StorageUnavailable("the order could not be stored; send the same request again")
 
-    async def _insert(self, new: NewOrder) -> tuple[bool, bool]:
-        """Try to store the order; whether it was, and whether trading is halted."""
-        if new.body_digest is None:
-            return await self._inserts.add(new)
-        values = order_values(new) | {
-            "event": accepted_event(new),
-            "body_digest": new.body_digest,
-            "replay_window_s": REPLAY_WINDOW_S,
-        }
-        row = await self._db.fetchrow(steps.ACCEPT_SIGHTED.sql, steps.ACCEPT_SIGHTED.args(**values))
+    async def _insert_guarded(
+        self, new: NewOrder, limits: RiskLimits
+    ) -> tuple[bool, bool, RiskRejected | None]:
+        """Try to store the order; whether it was, whether trading is halted, and what the limits say."""
+        values = order_values(new) | _count_values(new.client_id, new.request, limits)
+        values |= {"event": accepted_event(new), "guarded": limits.by_count, "open_max": limits.max_open_orders}
+        statement = steps.ACCEPT_GUARDED
+        if new.body_digest is not None:
+            statement = steps.ACCEPT_SIGHTED
+            values |= {"body_digest": new.body_digest, "replay_window_s": REPLAY_WINDOW_S}
+        row = await self._db.fetchrow(statement.sql, statement.args(**values))
         assert row is not None, "the statement always gives one row"
-        return bool(row["stored"]), row["halted"]
+        refused = None
+        if row["refused"]:
+            refused = refusal(check_counts(new.request, counts_of(row), limits))
+        return bool(row["stored"]), row["halted"], refused
+
+    async def count_orders(
+        self, client_id: ClientId | None, request: OrderRequest, limits: RiskLimits
+    ) -> OrderCounts:
+        args = queries.COUNT_ORDERS.args(**_count_values(client_id, request, limits))
+        row = await self._db.fetchrow(queries.COUNT_ORDERS.sql, args)
+        assert row is not None, "the statement always gives one row"
+        return counts_of(row)
 
     async def _find(self, new: NewOrder) -> Row | None:
         if new.body_digest is not None:
@@ -313,6 +354,12 @@ class PostgresOrderStore:
         assert state is not None, "a halt is always taken"
         return state
 
+    async def halt_to_square_off(self, killed_by: str, reason: str) -> TradingState:
+        state = await self._set_trading(steps.HALT_TO_SQUARE_OFF, killed_by, reason)
+        self._floor.forget()
+        assert state is not None, "a halt is always taken"
+        return state
+
     async def resume(self, resumed_by: str, reason: str) -> TradingState:
         state = await self._set_trading(steps.RESUME, resumed_by, reason)
         if state is None:
@@ -401,6 +448,10 @@ class PostgresOrderStore:
         rows = await self._db.fetch(queries.OPEN_ORDERS.sql, queries.OPEN_ORDERS.args(limit=limit))
         return [OrderId(row["order_id"]) for row in rows]
 
+    async def unsettled(self) -> set[Instrument]:
+        rows = await self._db.fetch(queries.UNSETTLED.sql, [])
+        return {Instrument.parse(row["instrument"]) for row in rows}
+
     async def slices(self, order_id: OrderId) -> list[Slice]:
         rows = await self._db.fetch(
             queries.SLICES_OF_ORDER.sql, queries.SLICES_OF_ORDER.args(order_id=order_id)
@@ -416,6 +467,42 @@ class PostgresOrderStore:
             queries.JOURNAL_HEADS.sql, queries.JOURNAL_HEADS.args(order_ids=list(order_ids))
         )
         return {OrderId(row["order_id"]): row["last_seq"] for row in rows}
+
+    async def fills(self, *, since: datetime | None = None, until: datetime | None = None) -> list[LedgerFill]:
+        args = queries.FILLS.args(since=since or _FIRST, until=until or _LAST)
+        rows = await self._db.fetch(queries.FILLS.sql, args)
+        if len(rows) < _MANY_FILLS:
+            return ledger_fills_of(rows)
+        return await asyncio.to_thread(ledger_fills_of, rows)
+
+    async def units_since(self, since: datetime) -> dict[PositionKey, int]:
+        rows = await self._db.fetch(queries.UNITS_SINCE.sql, queries.UNITS_SINCE.args(since=since))
+        return {position_key_of(row): int(row["units"]) for row in rows}
+
+    async def fills_mark(self, until: datetime) -> str:
+        row = await self._db.fetchrow(queries.FILLS_MARK.sql, queries.FILLS_MARK.args(until=until))
+        assert row is not None, "the statement always gives one row"
+        mark: str = row["mark"]
+        return mark
+
+    async def ledger(
+        self, wish: LedgerWish, *, limit: int, before: LedgerPlace | None = None
+    ) -> list[LedgerRow]:
+        order_id, seq, chunk = before or (_AFTER_ALL, 0, 0)
+        since = None if wish.day is None else trading_day_begins(wish.day)
+        args = queries.LEDGER.args(
+            order_id=order_id,
+            seq=seq,
+            chunk=chunk,
+            client_id=wish.client_id,
+            strategy_tag=wish.strategy_tag,
+            instrument=None if wish.instrument is None else str(wish.instrument),
+            status=wish.status,
+            since=since,
+            until=None if since is None else since + timedelta(days=1),
+            limit=limit,
+        )
+        return [ledger_row_of(row) for row in await self._db.fetch(queries.LEDGER.sql, args)]
 
     async def select(self, selection: Selection, *, limit: int) -> list[Tracked]:
         statement = queries.SELECTIONS[selection]
@@ -460,6 +547,19 @@ class PostgresOrderStore:
 
     async def ping(self) -> None:
         await self._db.fetchrow("SELECT 1", [])
+
+
+def _count_values(client_id: str | None, request: OrderRequest, limits: RiskLimits) -> dict[str, Any]:
+    """What `pulse_order_counts` is told; null for what is not asked for."""
+    return {
+        "count_open": limits.max_open_orders is not None,
+        "recent_max": limits.max_orders,
+        "recent_window": limits.orders_window,
+        "same_window": limits.duplicate_window,
+        "same_client": client_id,
+        "same_print": request.fingerprint(),
+        "same_tag": request.strategy_tag,
+    }
 
 
 def _accepted(row: Row, new: NewOrder, *, replayed: bool) -> Accepted:

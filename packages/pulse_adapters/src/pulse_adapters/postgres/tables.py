@@ -114,6 +114,8 @@ orders = Table(
     # The journal's last row; incremented under this row's lock, so the journal has no gaps.
     Column("last_seq", Integer, nullable=False),
     Column("paused_at", _INSTANT),
+    # The kill whose positions it squares off.
+    Column("kill_id", _ID),
     UniqueConstraint("client_id", "order_unique_key"),
     _one_of("order_queue_status", OrderQueueStatus),
     Index("ix_orders_client", "client_id", "order_id"),
@@ -205,6 +207,8 @@ order_ledger = Table(
             "phase IN ('CLAIMED', 'UNKNOWN') OR (phase = 'LIVE' AND execution_status <> 'FILLED')"
         ),
     ),
+    # Few: those of which the broker once told more than its trades explain.
+    Index("ix_order_ledger_provisional", "order_id", postgresql_where=text("provisional_quantity > 0")),
     # Few at any time: for a person.
     Index(
         "ix_order_ledger_in_doubt",
@@ -241,6 +245,8 @@ fills = Table(
     # A trade that the exchange took back stays on record.
     Column("busted", Boolean, nullable=False, server_default="false"),
     Index("ix_fills_execution", "order_id", "seq", "chunk"),
+    # For those of a day.
+    Index("ix_fills_filled_at", "filled_at"),
 )
 
 broker_events = Table(
@@ -292,6 +298,29 @@ order_archive = Table(
     Index("ix_order_archive_key", "client_id", "order_unique_key"),
 )
 
+# Append-only: what counts of the fills of archived orders. Positions are folded from these and the fills above.
+archived_fills = Table(
+    "archived_fills",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("order_id", _ID, nullable=False),
+    Column("seq", SmallInteger, nullable=False),
+    Column("chunk", SmallInteger, nullable=False),
+    # Empty where it is the part of the broker's running total that no trade explains.
+    Column("trade_id", _ID, nullable=False),
+    Column("client_id", _ID, nullable=False),
+    Column("strategy_tag", String),
+    Column("instrument", _ID, nullable=False),
+    Column("product", _ID, nullable=False),
+    Column("side", _ID, nullable=False),
+    Column("source", _ID, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    # Price x quantity; null where nobody knew the price.
+    Column("value", Numeric),
+    Column("filled_at", _INSTANT, nullable=False),
+    Index("ix_archived_fills_filled_at", "filled_at"),
+)
+
 # Append-only; the newest row says whether trading is halted.
 trading_halts = Table(
     "trading_halts",
@@ -303,6 +332,8 @@ trading_halts = Table(
     Column("changed_at", _INSTANT, nullable=False),
     # Only a confirmed reconcile ends the halt, whatever rows came in between: each takes it over from the last.
     Column("needs_reconcile", Boolean, nullable=False, server_default="false"),
+    # The kill that the halt is of, where its positions are to be squared off.
+    Column("kill_id", _ID),
 )
 
 # One row: what the last look at the broker's order book came to.

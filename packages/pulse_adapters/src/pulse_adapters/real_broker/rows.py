@@ -7,15 +7,17 @@ there, or makes no sense, is an `UnreadableRow` that names it.
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from pulse_domain.instruments import Instrument
-from pulse_domain.orders.events import Fill
+from pulse_domain.orders.events import Fill, storable
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import Side
 from pulse_domain.ports.broker import BrokerOrder, BrokerOrderStatus
+from pulse_domain.ports.circuit_reads import CircuitLimits
 
 T = TypeVar("T")
 
@@ -38,6 +40,7 @@ class OrderRow(Struct, frozen=True, kw_only=True):
 
     instrument: None where it is of an exchange or in a spelling that we have no orders in.
     updated_at: the latest instant that the row tells of.
+    words: as in `BrokerOrder`.
     """
 
     order_id: BrokerOrderId
@@ -52,6 +55,7 @@ class OrderRow(Struct, frozen=True, kw_only=True):
     updated_at: datetime
     reason_code: str | None
     reason: str | None
+    words: Mapping[str, Any]
 
     @property
     def has_ended(self) -> bool:
@@ -72,6 +76,7 @@ class OrderRow(Struct, frozen=True, kw_only=True):
             placed_at=self.placed_at,
             reason_code=self.reason_code,
             reason=self.reason,
+            words=self.words,
         )
 
 
@@ -123,8 +128,32 @@ class Fields:
         except (ValueError, TypeError, KeyError, InvalidOperation, OverflowError):
             raise UnreadableRow(f"{name} makes no sense: {str(value)[:40]!r}") from None
 
+    def words(self, names: Iterable[str]) -> dict[str, Any]:
+        """The named fields that are there, as plain values. Named, as what a broker adds some day may be a
+        secret."""
+        return {name: _plain(self._fields[name]) for name in names if self._fields.get(name) is not None}
+
     def may(self, name: str, read: Callable[[Any], T]) -> T | None:
         return None if self._fields.get(name) in self._nothing else self.need(name, read)
+
+
+def circuits_of(lower: Decimal | None, upper: Decimal | None) -> CircuitLimits | None:
+    """Circuit limits, where they are some: of what has none, such as an index, brokers write 0 or nothing."""
+    if lower is None or upper is None or not 0 < lower < upper:
+        return None
+    return lower, upper
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return storable(repr(value))
 
 
 def as_text(value: Any) -> str:

@@ -36,6 +36,18 @@ class StreamSettings(Struct, frozen=True, kw_only=True):
     wait_max_s: float = 60.0
 
 
+def socket_options() -> dict[str, Any]:
+    """What every socket to a broker is opened with."""
+    return {"max_msg_size": _MESSAGE_BYTES_MAX, "timeout": aiohttp.ClientWSTimeout(ws_close=_GOODBYE_S)}
+
+
+def wait_after(failures: int, settings: StreamSettings, rng: Random) -> float:
+    """How long to wait after so many connections in a row that were no good."""
+    longest = min(settings.wait_max_s, settings.wait_s * 2.0 ** min(max(0, failures - 1), 30))
+    # Many processes that lost the broker together should not all come back at once.
+    return longest * rng.uniform(0.5, 1.0)
+
+
 class Listener(Protocol):
     def is_wanted(self) -> bool:
         """Asked at every message; once it says no, the stream ends."""
@@ -108,7 +120,7 @@ class OrderStream(ABC, Generic[S]):
                 lasted_s = self._clock.monotonic() - began
                 failures = 0 if lasted_s >= self._wait.steady_s else failures + 1
                 if listener.is_wanted():
-                    wait_s = self._wait_s(failures)
+                    wait_s = wait_after(failures, self._wait, self._rng)
                     log.warning(
                         f"the {self.name} is not connected",
                         broker=self._broker,
@@ -117,20 +129,11 @@ class OrderStream(ABC, Generic[S]):
                     )
                     await self._clock.sleep(wait_s)
 
-    def _wait_s(self, failures: int) -> float:
-        longest = min(self._wait.wait_max_s, self._wait.wait_s * 2.0 ** min(max(0, failures - 1), 30))
-        # Many processes that lost the broker together should not all come back at once.
-        return longest * self._rng.uniform(0.5, 1.0)
-
     async def _connection(self, http: aiohttp.ClientSession, session: S, listener: Listener) -> str:
         """One connection, until it ends. Returns why, in words without a secret: the address may have some."""
-        options = {
-            "max_msg_size": _MESSAGE_BYTES_MAX,
-            "timeout": aiohttp.ClientWSTimeout(ws_close=_GOODBYE_S),
-        }
         try:
             async with asyncio.timeout(self._wait.connect_timeout_s):
-                socket = await self._connect(http, session, options)
+                socket = await self._connect(http, session, socket_options())
         except aiohttp.WSServerHandshakeError as error:
             return f"handshake refused with {error.status}"
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one

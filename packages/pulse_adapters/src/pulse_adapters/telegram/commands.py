@@ -15,6 +15,9 @@ from msgspec import Struct
 
 from pulse_adapters.telegram.bot import BotApi, Button, Message, Press, TelegramRefused, TelegramUnavailable
 from pulse_adapters.telegram.order_api import OrderApi, OrderApiError, OrderRow, Trading
+from pulse_adapters.telegram.result_texts import pnl_text, positions_text
+from pulse_adapters.telegram.strategy_commands import StrategyCommands
+from pulse_adapters.telegram.wishes import Refusal, Wish
 from pulse_domain.errors import PortError
 from pulse_domain.orders.events import storable
 from pulse_domain.ports.audit_log import AuditEntry, AuditLog
@@ -34,20 +37,25 @@ _REASON_MAX = 300
 HELP = """\
 /status - whether trading is halted, and how orders stand
 /orders - orders that are not done
-/strategies - the newest orders by strategy tag
-/positions, /pnl - told where a deployment has them
+/strategies - strategies, and how they fare; the newest orders by strategy tag
+/strategy start NAME, /strategy stop NAME - have one run, or end
+/strategy set NAME PARAMETER=VALUE - change one that is stopped
+/positions - what is held, by strategy
+/pnl - the day's result, and that of each strategy
 /halt [reason] - place nothing new
 /resume [reason] - let trading go on
 /kill [reason] - halt, and cancel every order that is not done
 /help - this
 
-/halt, /resume and /kill ask for a confirmation."""
+/halt, /resume, /kill and /strategy ask for a confirmation."""
 
 _QUESTIONS: Mapping[str, str] = {
     "halt": "Halt all trading?",
     "resume": "Let trading go on?",
     "kill": "Kill: halt all trading AND cancel every order that is not done?",
 }
+_STRATEGY = "strategy"
+_ASKED_TWICE = frozenset((*_QUESTIONS, _STRATEGY))
 
 
 class Chats(Protocol):
@@ -57,8 +65,7 @@ class Chats(Protocol):
 class _Pending(Struct, frozen=True, kw_only=True):
     chat_id: int
     user_id: int
-    action: str
-    reason: str
+    wish: Wish
     until: float
 
 
@@ -82,6 +89,7 @@ class CommandDesk:
         self._audit = audit
         self._clock = clock
         self._new_code = new_code
+        self._strategy_commands = StrategyCommands(api)
         self._pending: dict[str, _Pending] = {}
         self._answers: Mapping[str, Callable[[], Awaitable[str]]] = {
             "status": self._status,
@@ -104,7 +112,7 @@ class CommandDesk:
         word, _, rest = storable(message.text)[1:].partition(" ")
         # In groups the app writes /status@name_of_the_bot.
         action = word.partition("@")[0].lower()
-        if action not in self._answers and action not in _QUESTIONS:
+        if action not in self._answers and action not in _ASKED_TWICE:
             self._chats.reply(message.chat_id, "There is no such command; /help lists them.")
             await self._record(message.chat_id, message.user_id, action[:32], "unknown")
         elif age > OLD_AFTER:
@@ -112,8 +120,10 @@ class CommandDesk:
                 "a command is too old", chat_id=message.chat_id, action=action, age_s=round(age.total_seconds())
             )
             await self._record(message.chat_id, message.user_id, action, "too old")
+        elif action == _STRATEGY:
+            await self._ask_strategy(message, " ".join(rest.split()))
         elif action in _QUESTIONS:
-            await self._ask(message, action, " ".join(rest.split())[:_REASON_MAX])
+            await self._ask(message, self._wish(action, " ".join(rest.split())[:_REASON_MAX]))
         else:
             await self._answer(message, action)
 
@@ -127,11 +137,11 @@ class CommandDesk:
         if pending is None or pending.chat_id != press.chat_id or pending.until < self._clock.monotonic():
             await self._note(press, "This question is not open any more.")
             await self._record(
-                press.chat_id, press.user_id, pending.action if pending else "confirm", "expired"
+                press.chat_id, press.user_id, pending.wish.action if pending else "confirm", "expired"
             )
         elif pending.user_id != press.user_id:
             await self._note(press, "Only who asked can answer.")
-            await self._record(press.chat_id, press.user_id, pending.action, "refused", "another person")
+            await self._record(press.chat_id, press.user_id, pending.wish.action, "refused", "another person")
         else:
             del self._pending[code]
             if word == "yes":
@@ -139,10 +149,34 @@ class CommandDesk:
                 await asyncio.gather(self._do(pending), self._note(press, "Confirmed."))
             else:
                 await self._note(press, "Dismissed.")
-                self._chats.reply(press.chat_id, f"/{pending.action} is dismissed; nothing was done.")
-                await self._record(press.chat_id, press.user_id, pending.action, "dismissed")
+                action = pending.wish.action
+                self._chats.reply(press.chat_id, f"/{action} is dismissed; nothing was done.")
+                await self._record(press.chat_id, press.user_id, action, "dismissed")
 
-    async def _ask(self, message: Message, action: str, reason: str) -> None:
+    def _wish(self, action: str, reason: str) -> Wish:
+        because = reason or f"/{action} by Telegram"
+        return Wish(
+            action=action,
+            question=_QUESTIONS[action],
+            yes=f"Yes, {action}",
+            detail=because,
+            work=lambda who: self._trade(action, who, because),
+        )
+
+    async def _ask_strategy(self, message: Message, rest: str) -> None:
+        try:
+            wish = await self._strategy_commands.wish(rest)
+        except Refusal as refusal:
+            self._chats.reply(message.chat_id, refusal.text)
+            await self._record(message.chat_id, message.user_id, refusal.action, "refused", refusal.text)
+        except OrderApiError as error:
+            self._chats.reply(message.chat_id, f"No answer: {error.text}.")
+            await self._record(message.chat_id, message.user_id, _STRATEGY, "failed", error.text)
+        else:
+            await self._ask(message, wish)
+
+    async def _ask(self, message: Message, wish: Wish) -> None:
+        action = wish.action
         if message.user_id is None:
             self._chats.reply(message.chat_id, "Only a person can ask for this, not a chat in its own name.")
             await self._record(message.chat_id, None, action, "refused", "nobody's name")
@@ -157,37 +191,35 @@ class CommandDesk:
         self._pending[code] = _Pending(
             chat_id=message.chat_id,
             user_id=message.user_id,
-            action=action,
-            reason=reason or f"/{action} by Telegram",
+            wish=wish,
             until=now + CONFIRM_S,
         )
-        buttons = (Button(f"Yes, {action}", f"{code}:yes"), Button("No", f"{code}:no"))
-        self._chats.reply(
-            message.chat_id, f"{_QUESTIONS[action]} Answer within {CONFIRM_S:.0f} seconds.", buttons
-        )
-        await self._record(message.chat_id, message.user_id, action, "asked", reason)
+        buttons = (Button(wish.yes, f"{code}:yes"), Button("No", f"{code}:no"))
+        self._chats.reply(message.chat_id, f"{wish.question} Answer within {CONFIRM_S:.0f} seconds.", buttons)
+        await self._record(message.chat_id, message.user_id, action, "asked", wish.detail)
 
     async def _do(self, pending: _Pending) -> None:
-        who, action = f"{CHANNEL}:{pending.user_id}", pending.action
+        who, action = f"{CHANNEL}:{pending.user_id}", pending.wish.action
         try:
-            if action == "kill":
-                killed = await self._api.kill(who, pending.reason)
-                text = f"{_trading_text(killed.trading)}\nCancel asked for: {killed.cancelled} orders."
-            else:
-                text = _trading_text(
-                    await self._api.change("halt" if action == "halt" else "resume", who, pending.reason)
-                )
-            outcome, detail = "done", pending.reason
+            text = await pending.wish.work(who)
+            outcome, detail = "done", pending.wish.detail
         except OrderApiError as error:
             outcome, detail = "unknown" if error.unknown else "failed", error.text
             text = f"/{action} failed: {error.text}."
             if error.unknown:
-                text += " It may have been done all the same: look at /status, and ask again if it was not."
+                look = "/strategies" if action.startswith(_STRATEGY) else "/status"
+                text += f" It may have been done all the same: look at {look}, and ask again if it was not."
         log.warning(
             "a command was carried out", action=action, by=who, chat_id=pending.chat_id, outcome=outcome
         )
         self._chats.reply(pending.chat_id, text)
         await self._record(pending.chat_id, pending.user_id, action, outcome, detail)
+
+    async def _trade(self, action: str, who: str, reason: str) -> str:
+        if action != "kill":
+            return _trading_text(await self._api.change("halt" if action == "halt" else "resume", who, reason))
+        killed = await self._api.kill(who, reason)
+        return f"{_trading_text(killed.trading)}\nCancel asked for: {killed.cancelled} orders."
 
     async def _answer(self, message: Message, action: str) -> None:
         outcome = "answered"
@@ -227,13 +259,14 @@ class CommandDesk:
             f" {sum(order.quantities.filled for order in orders):,} units filled"
             for tag, orders in sorted(by_tag.items())
         ]
-        return "\n".join([f"Of the newest {_LOOKED_AT} orders:", *(lines or ["none"])])
+        strategies = await self._strategy_commands.listing()
+        return "\n".join([strategies, "", f"Of the newest {_LOOKED_AT} orders:", *(lines or ["none"])])
 
     async def _positions(self) -> str:
-        return "Positions are not available in this deployment: look at the broker's own app."
+        return positions_text(await self._api.positions())
 
     async def _pnl(self) -> str:
-        return "Profit and loss is not available in this deployment: look at the broker's own app."
+        return pnl_text(await self._api.positions())
 
     async def _help(self) -> str:
         return HELP

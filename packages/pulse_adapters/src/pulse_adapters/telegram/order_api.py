@@ -1,7 +1,9 @@
 """Pulse's order API, as far as commands need it: over HTTP, so that they can be taken anywhere."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -57,6 +59,52 @@ class _Orders(Struct, frozen=True, kw_only=True):
     orders: list[OrderRow]
 
 
+class StrategyRow(Struct, frozen=True, kw_only=True):
+    name: str
+    kind: str
+    instruments: list[str]
+    parameters: dict[str, Any]
+    mode: str
+    wanted: str
+    state: str
+    detail: str | None
+
+
+class _Strategies(Struct, frozen=True, kw_only=True):
+    strategies: list[StrategyRow]
+
+
+class ResultRow(Struct, frozen=True, kw_only=True):
+    """In rupees; None where a part of it is not known."""
+
+    realised: Decimal | None
+    unrealised: Decimal | None
+    charges: Decimal | None
+    net: Decimal | None
+
+
+class StrategyResultRow(ResultRow, frozen=True, kw_only=True):
+    strategy_tag: str | None
+
+
+class PositionRow(StrategyResultRow, frozen=True, kw_only=True):
+    instrument: str
+    product: str
+    quantity: int
+    average_price: Decimal | None
+    last_price: Decimal | None
+    price_age_s: float | None
+    price_stale: bool
+    provisional: bool
+
+
+class PositionsAnswer(Struct, frozen=True, kw_only=True):
+    positions: list[PositionRow]
+    strategies: list[StrategyResultRow]
+    total: ResultRow
+    today: ResultRow
+
+
 class _Told(Struct, frozen=True, kw_only=True):
     code: str
     message: str
@@ -94,38 +142,70 @@ class OrderApi:
         """Newest first. Raises: OrderApiError."""
         return (await self._read("GET", f"/internal/orders?limit={limit}", _Orders)).orders
 
+    async def positions(self) -> PositionsAnswer:
+        """Raises: OrderApiError."""
+        return await self._read("GET", "/internal/positions", PositionsAnswer)
+
     async def change(self, what: Literal["halt", "resume"], who: str, reason: str) -> Trading:
         """Raises: OrderApiError."""
-        return await self._read("POST", f"/internal/trading/{what}", Trading, who, reason)
+        return await self._read("POST", f"/internal/trading/{what}", Trading, who, _because(reason))
 
     async def kill(self, who: str, reason: str) -> Killed:
         """Raises: OrderApiError."""
-        return await self._read("POST", "/internal/trading/kill", Killed, who, reason)
+        return await self._read("POST", "/internal/trading/kill", Killed, who, _because(reason))
+
+    async def strategies(self) -> list[StrategyRow]:
+        """By name. Raises: OrderApiError."""
+        return (await self._read("GET", "/internal/strategies", _Strategies)).strategies
+
+    async def move_strategy(self, name: str, verb: str, who: str) -> StrategyRow:
+        """verb: start or stop. Raises: OrderApiError."""
+        return await self._read("POST", f"{_strategy_path(name)}/{verb}", StrategyRow, who)
+
+    async def set_strategy(self, row: StrategyRow, parameters: dict[str, Any], who: str) -> StrategyRow:
+        """Keep all of it but the parameters. Raises: OrderApiError."""
+        body = {
+            "kind": row.kind,
+            "instruments": row.instruments,
+            "parameters": parameters,
+            "mode": row.mode,
+        }
+        return await self._read("PUT", _strategy_path(row.name), StrategyRow, who, body)
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _read(self, method: str, path: str, kind: type[S], who: str = "", reason: str = "") -> S:
-        answer = await self._send(method, path, who, reason)
+    async def _read(
+        self, method: str, path: str, kind: type[S], who: str = "", body: dict[str, Any] | None = None
+    ) -> S:
+        answer = await self._send(method, path, who, body)
         try:
             if answer.status_code == 200:
                 return msgspec.json.decode(answer.content, type=kind)
             told = msgspec.json.decode(answer.content, type=_Error).error
         except msgspec.MsgspecError:
             raise OrderApiError(
-                f"the order API's answer cannot be read (status {answer.status_code})", unknown=method == "POST"
+                f"the order API's answer cannot be read (status {answer.status_code})", unknown=method != "GET"
             ) from None
         raise OrderApiError(
-            f"{told.code}: {told.message}", unknown=method == "POST" and answer.status_code >= 500
+            f"{told.code}: {told.message}", unknown=method != "GET" and answer.status_code >= 500
         )
 
-    async def _send(self, method: str, path: str, who: str = "", reason: str = "") -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, who: str = "", body: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        headers = {"X-Client-Id": who, "X-Operator": who} if who else {}
         try:
-            if method == "GET":
-                return await self._client.get(path)
-            headers = {"X-Client-Id": who, "X-Operator": who}
-            return await self._client.post(path, json={"reason": reason[:_REASON_MAX]}, headers=headers)
+            return await self._client.request(method, path, json=body, headers=headers)
         except httpx.ConnectError:
             raise OrderApiError("the order API cannot be reached") from None
         except httpx.HTTPError:
-            raise OrderApiError("the order API does not answer", unknown=method == "POST") from None
+            raise OrderApiError("the order API does not answer", unknown=method != "GET") from None
+
+
+def _because(reason: str) -> dict[str, Any]:
+    return {"reason": reason[:_REASON_MAX]}
+
+
+def _strategy_path(name: str) -> str:
+    return f"/internal/strategies/{quote(name, safe='')}"

@@ -19,6 +19,9 @@ _HEADLINES: Mapping[NotificationKind, str] = {
     NotificationKind.SESSION: "Broker session",
     NotificationKind.BREAKER: "Broker line",
     NotificationKind.CLOCK: "Clock",
+    NotificationKind.STRATEGY: "Strategy",
+    NotificationKind.FEED: "Prices",
+    NotificationKind.RISK: "Risk",
     NotificationKind.DAILY_SUMMARY: "Day summary",
 }
 

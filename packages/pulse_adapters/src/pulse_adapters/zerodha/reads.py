@@ -1,4 +1,4 @@
-"""Quotes, positions and holdings: what can be read without an order being sent."""
+"""Quotes, circuit limits, positions and holdings: what can be read without an order being sent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -8,10 +8,11 @@ from kiteconnect import KiteConnect
 
 from pulse_adapters.real_broker.calls import UNREADABLE_ANSWER
 from pulse_adapters.real_broker.rows import Fields, UnreadableRow
-from pulse_adapters.zerodha.wire import read_holding, read_position, read_quote
+from pulse_adapters.zerodha.wire import read_circuits, read_holding, read_position, read_quote
 from pulse_domain.errors import BrokerUnavailable
 from pulse_domain.instruments import Instrument
 from pulse_domain.ports.broker_reads import BrokerHolding, BrokerPosition
+from pulse_domain.ports.circuit_reads import CircuitLimits
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.market_data import Quote
 
@@ -30,7 +31,7 @@ class Call(Protocol):
 
 
 class ZerodhaReads:
-    """Implements the `BrokerReads` port."""
+    """Implements the ports `BrokerReads` and `CircuitReads`."""
 
     def __init__(self, call: Call, clock: Clock) -> None:
         self._call = call
@@ -40,15 +41,24 @@ class ZerodhaReads:
 
     async def quotes(self, instruments: Collection[Instrument]) -> Mapping[Instrument, Quote]:
         """Every 500 take a call, and one is made a second: wait so long at least."""
-        found: dict[Instrument, Quote] = {}
+        return await self._read_quotes(instruments, read_quote)
+
+    async def read_circuits(self, instruments: Collection[Instrument]) -> Mapping[Instrument, CircuitLimits]:
+        """They are in the quotes: as `quotes`, and in turn with them."""
+        return await self._read_quotes(instruments, lambda instrument, row: read_circuits(row))
+
+    async def _read_quotes(
+        self, instruments: Collection[Instrument], read: Callable[[Instrument, object], R | None]
+    ) -> dict[Instrument, R]:
+        found: dict[Instrument, R] = {}
         names = {str(instrument): instrument for instrument in sorted(instruments)}
         keys = list(names)
         for start in range(0, len(keys), _QUOTES_MAX):
             answer = await self._quote(keys[start : start + _QUOTES_MAX])
             # What the broker does not know is not in the answer.
             for key in keys[start : start + _QUOTES_MAX]:
-                if key in answer and (quote := _quote_of(names[key], answer[key])) is not None:
-                    found[names[key]] = quote
+                if key in answer and (value := _read_one(read, names[key], answer[key])) is not None:
+                    found[names[key]] = value
         return found
 
     async def _quote(self, keys: list[str]) -> Mapping[str, Any]:
@@ -75,9 +85,9 @@ class ZerodhaReads:
             raise BrokerUnavailable(UNREADABLE_ANSWER, f"holdings cannot be read: {error}") from error
 
 
-def _quote_of(instrument: Instrument, row: object) -> Quote | None:
+def _read_one(read: Callable[[Instrument, object], R | None], instrument: Instrument, row: object) -> R | None:
     try:
-        return read_quote(instrument, row)
+        return read(instrument, row)
     except UnreadableRow:
         return None  # of an index, which has no depth; or nothing that anybody should trade on
 

@@ -50,16 +50,23 @@ class Ticker(OrderStream[str]):
     async def _connect(
         self, http: aiohttp.ClientSession, session: str, options: dict[str, Any]
     ) -> aiohttp.ClientWebSocketResponse:
-        socket: aiohttp.ClientWebSocketResponse = await http.ws_connect(
-            self._settings.url,
-            params={"api_key": self._settings.api_key, "access_token": session},
-            headers={"X-Kite-Version": "3"},
-            **options,
-        )
-        return socket
+        return await open_ticker(http, self._settings.url, self._settings.api_key, session, options)
 
     def _orders_in(self, text: str) -> list[object]:
         kind, data = read_message(text)
         if kind == "error":
             log.warning("the ticker tells of an error", broker=BROKER)
         return [data] if kind == "order" else []
+
+
+async def open_ticker(
+    http: aiohttp.ClientSession, url: str, api_key: str, token: str, options: dict[str, Any]
+) -> aiohttp.ClientWebSocketResponse:
+    """Open the broker's websocket, for orders or for prices."""
+    socket: aiohttp.ClientWebSocketResponse = await http.ws_connect(
+        url,
+        params={"api_key": api_key, "access_token": token},
+        headers={"X-Kite-Version": "3"},
+        **options,
+    )
+    return socket

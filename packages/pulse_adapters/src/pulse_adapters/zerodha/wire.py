@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from pulse_adapters.real_broker.calls import REJECTED
-from pulse_adapters.real_broker.rows import Fields, OrderRow, TradeRow, UnreadableRow, as_text
+from pulse_adapters.real_broker.rows import Fields, OrderRow, TradeRow, UnreadableRow, as_text, circuits_of
 from pulse_adapters.zerodha.outcomes import text_code
 from pulse_domain.errors import InvalidInstrument
 from pulse_domain.instruments import Instrument
@@ -15,6 +15,7 @@ from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import Side
 from pulse_domain.ports.broker import BrokerOrderStatus
 from pulse_domain.ports.broker_reads import BrokerHolding, BrokerPosition
+from pulse_domain.ports.circuit_reads import CircuitLimits
 from pulse_domain.ports.market_data import Quote
 from pulse_domain.units import INDIA
 
@@ -29,6 +30,17 @@ _STATUSES = {
     "REJECTED": BrokerOrderStatus.REJECTED,
     "LAPSED": BrokerOrderStatus.EXPIRED,  # mentioned by the broker's staff, in no document
 }
+
+
+# What the ledger keeps of an order's row: all that is documented but who owns the account.
+_KEPT = (
+    "order_id", "exchange_order_id", "parent_order_id", "status", "status_message", "status_message_raw",
+    "order_timestamp", "exchange_update_timestamp", "exchange_timestamp", "variety", "modified", "exchange",
+    "tradingsymbol", "instrument_token", "order_type", "transaction_type", "validity", "validity_ttl",
+    "product", "quantity", "disclosed_quantity", "price", "trigger_price", "average_price",
+    "filled_quantity", "unfilled_quantity", "pending_quantity", "cancelled_quantity", "auction_number",
+    "market_protection", "meta", "tag", "tags",
+)  # fmt: skip
 
 
 def read_order(row: object) -> OrderRow:
@@ -58,6 +70,7 @@ def read_order(row: object) -> OrderRow:
         updated_at=max([placed_at, *filter(None, updates)]),
         reason_code=code,
         reason=reason,
+        words=fields.words(_KEPT),
     )
 
 
@@ -88,7 +101,7 @@ def read_message(text: str) -> tuple[str, object]:
     """
     try:
         message = Fields(msgspec.json.decode(text))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise UnreadableRow("a text message is not JSON") from None
     return message.need("type", as_text), message.get("data")
 
@@ -113,6 +126,16 @@ def read_quote(instrument: Instrument, row: object) -> Quote | None:
         ask=ask,
         volume=fields.may("volume", _whole) or 0,
     )
+
+
+def read_circuits(row: object) -> CircuitLimits | None:
+    """The circuit limits that a quote tells; None where it has none.
+
+    Raises:
+        UnreadableRow: one of them makes no sense.
+    """
+    fields = Fields(row)
+    return circuits_of(fields.may("lower_circuit_limit", _price), fields.may("upper_circuit_limit", _price))
 
 
 def read_position(row: object) -> BrokerPosition | None:

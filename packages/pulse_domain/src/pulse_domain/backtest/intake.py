@@ -157,11 +157,16 @@ class Intake:
             len(executions),
         )
 
+    def terms_of(self, instrument: Instrument) -> InstrumentTerms:
+        """Raises: UnknownInstrument: there is no data for it."""
+        terms = self._terms_of.get(instrument)
+        if terms is None:
+            raise UnknownInstrument(f"there is no data for {instrument}", field="instrument")
+        return terms
+
     def _terms(self, request: OrderRequest) -> InstrumentTerms:
         request.check_shape()
-        terms = self._terms_of.get(request.instrument)
-        if terms is None:
-            raise UnknownInstrument(f"there is no data for {request.instrument}", field="instrument")
+        terms = self.terms_of(request.instrument)
         request.check_terms(terms)
         return terms
 

@@ -30,7 +30,7 @@ from pulse_domain.errors import (
     PulseError,
     StrategyFailed,
 )
-from pulse_domain.instruments import Instrument
+from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.matching import (
     Cancelled,
     Candle,
@@ -49,6 +49,7 @@ from pulse_domain.units import DAY_US, PRICE_UNITS, day_end_us, to_price, to_tim
 
 _CANDLE, _DAY, _ARRIVAL, _SLICE, _TICK = range(5)  # what comes first at one instant
 _ROWS = (_CANDLE, _TICK)
+_MINUTE_US = 60_000_000
 _BLOCK = 1024  # candles that are made at a time
 _SQUARE_OFF, _DAY_END, _CATCH_UP = range(3)
 
@@ -78,6 +79,7 @@ class Run:
         on_progress: Callable[[float], None] | None,
     ) -> None:
         matching = matching_of(settings, [series.instrument for series in data])
+        _check_candles(strategy, data)
         hears_candles = _overrides(strategy, "on_candle")
         hears_ticks = _overrides(strategy, "on_tick")
         self._strategy = strategy
@@ -130,6 +132,8 @@ class Run:
         if self._arrivals:
             heappush(self._heap, (self._arrivals[0][0], _ARRIVAL, 0, 0))
         if self._strategy is not None:
+            if self._strategy.instruments == ():
+                self._strategy.instruments = tuple(self._lane_of)
             self._strategy.desk = _Desk(self)
             self._call(self._strategy.on_start)
             self._tell()
@@ -676,6 +680,21 @@ class _Desk:
 
     def equity(self) -> Decimal:
         return self._run.equity()
+
+    def terms(self, instrument: Instrument) -> InstrumentTerms:
+        return self._run.intake.terms_of(instrument)
+
+
+def _check_candles(strategy: Strategy | None, data: Sequence[CandleSeries | TickSeries]) -> None:
+    if strategy is None or (minutes := strategy.candle_minutes) is None:
+        return
+    for series in data:
+        if isinstance(series, CandleSeries) and series.interval_us != minutes * _MINUTE_US:
+            raise InvalidSettings(
+                f"{type(strategy).__name__} is set to candles of {minutes} min, "
+                f"and those of {series.instrument} last {series.interval}: set candle_minutes to theirs",
+                field="candle_minutes",
+            )
 
 
 def _overrides(strategy: Strategy | None, name: str) -> bool:

@@ -6,7 +6,7 @@ behaviours follow the order state change matrices of FIX 4.2 appendix D and FIX 
 """
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -367,6 +367,11 @@ def trading_day(at: datetime) -> date:
 def trading_day_start(at: datetime) -> datetime:
     """Midnight at the exchanges, at or before an instant."""
     return (at + _IST).replace(hour=0, minute=0, second=0, microsecond=0) - _IST
+
+
+def trading_day_begins(day: date) -> datetime:
+    """Midnight at the exchanges, when a day begins there."""
+    return datetime.combine(day, time(), UTC) - _IST
 
 
 def _flag(before: Execution, after: Execution, event: ev.AnyExecutionEvent, phase: Phase) -> Execution:

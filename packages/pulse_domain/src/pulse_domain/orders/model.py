@@ -218,6 +218,8 @@ class NewOrder(Struct, frozen=True, kw_only=True):
     body_digest: str | None = None
     # The first and the last instant of sending, where the market's hours have moved them.
     window: tuple[datetime, datetime] | None = None
+    # The kill whose positions it squares off: it passes the halt of that kill, and no other.
+    kill_id: str | None = None
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -240,6 +242,7 @@ class Order(Struct, frozen=True, kw_only=True):
     split_attempt: int = 0
     cancel_requested_at: datetime | None = None
     paused_at: datetime | None = None
+    kill_id: str | None = None
 
 
 def check_start(request: OrderRequest, now: datetime) -> None:

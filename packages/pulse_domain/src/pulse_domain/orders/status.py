@@ -98,6 +98,24 @@ class ExecutionStatus(StrEnum):
     EXPIRED = "EXPIRED"
 
 
+class LedgerStatus(StrEnum):
+    """The ledger's coarse words for what is reported of an execution; `LEDGER_STATUS` translates."""
+
+    OPEN = "OPEN"
+    TRADED = "TRADED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+
+
+_LEDGER_ENDS = {
+    ExecutionStatus.FILLED: LedgerStatus.TRADED,
+    ExecutionStatus.REJECTED: LedgerStatus.REJECTED,
+    ExecutionStatus.CANCELLED: LedgerStatus.CANCELLED,
+    ExecutionStatus.EXPIRED: LedgerStatus.CANCELLED,
+}
+LEDGER_STATUS = {status: _LEDGER_ENDS.get(status, LedgerStatus.OPEN) for status in ExecutionStatus}
+
+
 class TerminalReason(StrEnum):
     """Why nothing more is expected of an execution."""
 

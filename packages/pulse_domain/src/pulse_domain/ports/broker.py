@@ -1,10 +1,10 @@
 """The broker: where executions become orders at the exchange."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -40,7 +40,11 @@ class BrokerOrderStatus(StrEnum):
 
 
 class BrokerOrder(Struct, frozen=True, kw_only=True):
-    """A row of the order book, or a pushed update. Quantities in units."""
+    """A row of the order book, or a pushed update. Quantities in units.
+
+    words: the row as the broker wrote it, for the record: plain values, without secrets and without who owns
+        the account; None where the broker's words are the fields here.
+    """
 
     broker_order_id: BrokerOrderId
     tags: tuple[str, ...]
@@ -55,6 +59,7 @@ class BrokerOrder(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     # The trades so far, where the message carries them.
     fills: tuple[Fill, ...] = ()
+    words: Mapping[str, Any] | None = None
 
 
 class BookRead(Struct, frozen=True, kw_only=True):

@@ -50,10 +50,17 @@ class Topic(Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """What a strategy wants, before anybody has checked it."""
+    """What a strategy wants, before anybody has checked it.
+
+    at: the instant of the event that it answers, in the time of the prices.
+    sent_at: when it was told, by the clock.
+    order_unique_key: the same for the same answer to the same event, however often it is given.
+    """
 
     at: datetime
+    sent_at: datetime
     strategy_tag: str
+    order_unique_key: str
     request: OrderRequest
 
 

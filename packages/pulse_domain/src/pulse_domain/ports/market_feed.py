@@ -41,21 +41,29 @@ class FeedSink(Protocol):
 
 class FeedFigures(Struct, frozen=True, kw_only=True):
     """connected: whether prices can come now. bad: packets that could not be read. unknown: ticks of
-    instruments that nobody subscribed to."""
+    instruments that nobody subscribed to. backfilled: candles. unfilled: holes of an instrument that were to be
+    filled, and were not."""
 
     connected: bool
     ticks: int
-    bad: int
-    unknown: int
-    connects: int
-    silences: int
-    gaps: int
-    backfilled: int
+    bad: int = 0
+    unknown: int = 0
+    connects: int = 0
+    silences: int = 0
+    gaps: int = 0
+    backfilled: int = 0
+    unfilled: int = 0
 
 
 class MarketFeed(Protocol):
     def subscribe(self, instruments: Iterable[Instrument]) -> None:
-        """Have these instruments, and no others, from now on; before or during `run`."""
+        """Have these instruments, and no others, from now on; before or during `run`.
+
+        Raises:
+            MarketDataUnavailable: the feed knows already that it has no prices of one of them.
+            FeedRefused: they are more than it takes.
+        In both cases nothing is changed.
+        """
         ...
 
     async def run(self, sink: FeedSink) -> None:

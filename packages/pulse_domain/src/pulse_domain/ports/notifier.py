@@ -21,6 +21,9 @@ class NotificationKind(StrEnum):
     SESSION = "SESSION"  # of the broker: over, or there again
     BREAKER = "BREAKER"  # the broker does not answer, or answers again
     CLOCK = "CLOCK"  # of a worker: off, or right again
+    RISK = "RISK"  # what was done about positions and results
+    STRATEGY = "STRATEGY"  # one has failed, or runs
+    FEED = "FEED"  # prices have stopped, or come again
     DAILY_SUMMARY = "DAILY_SUMMARY"
 
 

@@ -15,18 +15,23 @@ claims may then be repeated as they are; a claim that was lost is found by its e
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Protocol
+from uuid import UUID
 
 from msgspec import Struct
 
+from pulse_domain.instruments import Instrument
 from pulse_domain.orders.events import AnyExecutionEvent, JournalEntry, SplitSaved
 from pulse_domain.orders.execution import Execution
 from pulse_domain.orders.ids import ClientId, OrderId
-from pulse_domain.orders.model import NewOrder, Order
+from pulse_domain.orders.model import NewOrder, Order, OrderRequest
 from pulse_domain.orders.slices import Slice
+from pulse_domain.orders.status import LedgerStatus
 from pulse_domain.orders.summary import OrderSummary
+from pulse_domain.positions import LedgerFill, PositionKey
+from pulse_domain.risk import OrderCounts, RiskLimits
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
@@ -130,13 +135,17 @@ class PauseResult(StrEnum):
 
 
 class TradingState(Struct, frozen=True, kw_only=True):
-    """needs_reconcile: only a confirmed reconcile ends the halt."""
+    """needs_reconcile: only a confirmed reconcile ends the halt.
+    kill_id: the kill that the halt is of, where its positions are to be squared off: orders of that kill are
+        accepted and claimed all the same. Any other change of the state ends that.
+    """
 
     halted: bool
     changed_by: str | None = None
     reason: str | None = None
     changed_at: datetime | None = None
     needs_reconcile: bool = False
+    kill_id: str | None = None
 
 
 RESTORED = "RESTORED: the store is another one than before; compare with the broker: pulse reconcile"
@@ -178,6 +187,36 @@ class OrderView(Struct, frozen=True, kw_only=True):
     last_seq: int
 
 
+class LedgerWish(Struct, frozen=True, kw_only=True):
+    """Which rows of the ledger; None stands for all.
+
+    day: the trading day on which the execution was due, or is.
+    """
+
+    client_id: ClientId | None = None
+    day: date | None = None
+    strategy_tag: str | None = None
+    instrument: Instrument | None = None
+    status: LedgerStatus | None = None
+
+
+class LedgerRow(Struct, frozen=True, kw_only=True):
+    """An execution as the ledger has it.
+
+    answers: the broker's own words, of each kind of answer the last; never a secret.
+    """
+
+    order: Order
+    execution: Execution
+    internal_id: UUID
+    status: LedgerStatus
+    answers: Mapping[str, Any]
+
+
+# Order, slice and chunk: where a row of the ledger stands.
+LedgerPlace = tuple[OrderId, int, int]
+
+
 class ArchiveResult(Struct, frozen=True, kw_only=True):
     """last: the last order that was looked at, to go on after; None: no older orders are left to look at."""
 
@@ -188,12 +227,28 @@ class ArchiveResult(Struct, frozen=True, kw_only=True):
 class OrderStore(Protocol):
     # --- acceptance
 
-    async def accept(self, new: NewOrder) -> Accepted:
+    async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
         """Store an order exactly once per (client, key), or per (client, body) within the replay window.
+
+        Once a halt has been answered, nothing more is stored. An order of a kill passes the halt of that kill,
+        and is taken at no other time.
+
+        limits: those that count orders are held in the same step: where there is room for one more, of those
+            that come at once one is stored.
 
         Raises:
             DuplicateOrderUniqueKey: the key was used for another request.
-            TradingHalted: trading is halted and the request is new.
+            TradingHalted: trading is halted and the request is new; or the kill that the order is of is over.
+            RiskRejected: a limit that counts orders has no room, and the request is new.
+        """
+        ...
+
+    async def count_orders(
+        self, client_id: ClientId | None, request: OrderRequest, limits: RiskLimits
+    ) -> OrderCounts:
+        """What `accept` would hold the limits that count orders against; nothing of those that are off.
+
+        Same orders are equal requests of the same strategy; without a strategy tag, of the same client.
         """
         ...
 
@@ -272,6 +327,13 @@ class OrderStore(Protocol):
         """
         ...
 
+    async def halt_to_square_off(self, killed_by: str, reason: str) -> TradingState:
+        """Halt for a kill whose positions are squared off; a kill that is in force goes on under its `kill_id`.
+
+        Where a reconcile is needed nothing may be sent, so the state has no `kill_id` then.
+        """
+        ...
+
     async def resume(self, resumed_by: str, reason: str) -> TradingState:
         """Allow claims and acceptances again.
 
@@ -329,7 +391,16 @@ class OrderStore(Protocol):
         ...
 
     async def open_orders(self, limit: int) -> list[OrderId]:
-        """Orders that are not done, and that nobody has asked to cancel; oldest first."""
+        """Orders that are not done, and that nobody has asked to cancel; oldest first.
+
+        Those by which the kill in force squares off are left out.
+        """
+        ...
+
+    async def unsettled(self) -> set[Instrument]:
+        """Instruments whose position may still change by what was sent or waits: some order is not done, or of
+        an execution of the last day nobody knows the fate.
+        """
         ...
 
     async def slices(self, order_id: OrderId) -> list[Slice]:
@@ -342,6 +413,34 @@ class OrderStore(Protocol):
 
     async def journal_heads(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
         """The last journal seq of each order that exists."""
+        ...
+
+    async def fills(self, *, since: datetime | None = None, until: datetime | None = None) -> list[LedgerFill]:
+        """Every fill that counts, from an instant on and up to but without another, of archived orders too, as
+        they stood together at one moment; in the order of their instants.
+
+        What the exchange took back is left out. What the broker told beyond the trades is there once, as
+        provisional, and goes as the trades come.
+        """
+        ...
+
+    async def units_since(self, since: datetime) -> dict[PositionKey, int]:
+        """What the fills from an instant on come to, in units: bought less sold. Cheaper than the fills."""
+        ...
+
+    async def fills_mark(self, until: datetime) -> str:
+        """A word for the fills before an instant: the same as long as none of them has changed, and none has
+        come or gone. It is cheaper than the fills.
+        """
+        ...
+
+    async def ledger(
+        self, wish: LedgerWish, *, limit: int, before: LedgerPlace | None = None
+    ) -> list[LedgerRow]:
+        """Rows of orders that are not archived: the newest order first, its last slice first.
+
+        before: continues a listing after its last row.
+        """
         ...
 
     async def select(self, selection: Selection, *, limit: int) -> list[Tracked]:
@@ -375,7 +474,7 @@ class OrderStore(Protocol):
 
         Looks at the next orders by id, `limit` of them. Passes over those that are not done, that have an
         execution of which nobody knows the fate, or that are being changed. An archived order is unknown to all
-        other steps, and its key and body are free again.
+        other steps, and its key and body are free again; its fills go on to count.
         """
         ...
 

@@ -11,7 +11,7 @@ from pulse_domain.instruments import Instrument
 
 
 class StrategyMode(StrEnum):
-    """live: orders go where all orders go. paper: they are matched in the runner; no broker hears of them."""
+    """live: orders go where all orders go. paper: they are matched in the runner, no broker hears of them."""
 
     LIVE = "live"
     PAPER = "paper"
@@ -73,17 +73,18 @@ class StrategyStore(Protocol):
         mode: StrategyMode,
         changed_by: str,
     ) -> StrategyRow:
-        """Add a strategy, stopped, or change one that is stopped; its checkpoint goes with the old version.
-        Where nothing differs, nothing changes.
+        """Add a strategy, stopped, or change one that is wanted stopped; its checkpoint goes with the old
+        version, and so does what was reported. Where nothing differs, nothing changes, whether it runs or not.
 
         Raises:
             StrategyRunning: it is to be stopped first.
+            StorageRejected: a value cannot be stored.
         """
         ...
 
     async def want(self, name: str, wanted: StrategyState, changed_by: str) -> StrategyRow | None:
         """Have a strategy run, or stopped; None where there is none of the name. Wanting one that has failed to
-        run tries it again, as of its checkpoint."""
+        run tries it again, as of its checkpoint: its state is then STOPPED until the runner reports."""
         ...
 
     async def report(self, name: str, version: int, state: StrategyState, detail: str | None) -> None:
@@ -96,7 +97,11 @@ class StrategyStore(Protocol):
 
     async def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep what a strategy knows, in place of what is kept; one of an older version than the plan's is not
-        kept."""
+        kept.
+
+        Raises:
+            StorageRejected: a value of the state cannot be stored: none of it is, and the last stays.
+        """
         ...
 
     async def checkpoint(self, name: str, version: int) -> Checkpoint | None:

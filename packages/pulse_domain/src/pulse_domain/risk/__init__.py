@@ -4,19 +4,31 @@ Every rule is off until its limit is set. A rule that is on and lacks a fact, or
 what cannot be judged does not pass.
 """
 
-from pulse_domain.risk.facts import PriceFacts, ResultFacts, RiskFacts
+from pulse_domain.risk.facts import OrderCounts, PriceFacts, ResultFacts, RiskFacts
 from pulse_domain.risk.limits import RiskLimits
-from pulse_domain.risk.rules import RULES, Breach, RiskRule, check_risk, effective_price, reduces
+from pulse_domain.risk.rules import (
+    RULES,
+    Breach,
+    RiskRule,
+    check_counts,
+    check_risk,
+    effective_price,
+    reduces,
+    refusal,
+)
 
 __all__ = [
     "RULES",
     "Breach",
+    "OrderCounts",
     "PriceFacts",
     "ResultFacts",
     "RiskFacts",
     "RiskLimits",
     "RiskRule",
+    "check_counts",
     "check_risk",
     "effective_price",
     "reduces",
+    "refusal",
 ]

@@ -28,6 +28,18 @@ class ResultFacts(Struct, frozen=True, kw_only=True):
     net: Decimal
 
 
+class OrderCounts(Struct, frozen=True, kw_only=True):
+    """What the limits by count are held against, as one look at the store has found it; None: not asked for.
+
+    now: by the store's clock, as are the instants. The others as in `RiskFacts`.
+    """
+
+    now: datetime
+    open_orders: int | None = None
+    recent_orders: tuple[datetime, ...] | None = None
+    same_orders: tuple[datetime, ...] | None = None
+
+
 class RiskFacts(Struct, frozen=True, kw_only=True):
     """None stands for a fact that cannot be had.
 

@@ -4,6 +4,7 @@ from datetime import time, timedelta
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class RiskLimits(Struct, frozen=True, kw_only=True):
@@ -34,3 +35,19 @@ class RiskLimits(Struct, frozen=True, kw_only=True):
     cut_off: time | None = None
     price_max_age: timedelta = timedelta(seconds=5)
     result_max_age: timedelta = timedelta(seconds=30)
+
+    @property
+    def any_set(self) -> bool:
+        return self != replace(_OFF, **{name: getattr(self, name) for name in _NO_RULES})
+
+    @property
+    def by_count(self) -> bool:
+        """Whether a rule is on that counts orders: those are held where the order is stored."""
+        return self != self.without_counts()
+
+    def without_counts(self) -> "RiskLimits":
+        return replace(self, max_open_orders=None, max_orders=None, duplicate_window=None)
+
+
+_OFF = RiskLimits()
+_NO_RULES = ("orders_window", "price_max_age", "result_max_age")

@@ -7,8 +7,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from pulse_domain.errors import RiskRejected
 from pulse_domain.orders.model import OrderRequest, Side
-from pulse_domain.risk.facts import PriceFacts, RiskFacts
+from pulse_domain.risk.facts import OrderCounts, PriceFacts, RiskFacts
 from pulse_domain.risk.limits import RiskLimits
 from pulse_domain.units import INDIA
 
@@ -63,6 +64,30 @@ def check_risk(
             return ()
         return (Breach(RiskRule.KILL_SWITCH, "this order does not take a position down"),)
     return tuple(breach for rule in RULES.values() if (breach := rule(request, facts, limits)) is not None)
+
+
+def check_counts(request: OrderRequest, counts: OrderCounts, limits: RiskLimits) -> tuple[Breach, ...]:
+    """Judge an order by the rules that count orders, and by no others."""
+    facts = RiskFacts(
+        now=counts.now,
+        killed=False,
+        open_orders=counts.open_orders,
+        recent_orders=counts.recent_orders,
+        same_orders=counts.same_orders,
+    )
+    rules = (RULES[rule] for rule in _BY_COUNT)
+    return tuple(breach for rule in rules if (breach := rule(request, facts, limits)) is not None)
+
+
+def refusal(breaches: tuple[Breach, ...]) -> RiskRejected:
+    """What is raised for an order that breaks rules."""
+    told = "; ".join(f"{breach.rule}: {breach.reason}" for breach in breaches)
+    return RiskRejected(
+        f"the risk gate refuses the order: {told}",
+        reasons=[
+            {"rule": str(breach.rule), "reason": breach.reason, "stale": breach.stale} for breach in breaches
+        ],
+    )
 
 
 def _kill_switch(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
@@ -207,6 +232,8 @@ def _unknown(rule: RiskRule, what: str) -> Breach:
 def _seconds(window: timedelta) -> str:
     return f"{window.total_seconds():g} s"
 
+
+_BY_COUNT = (RiskRule.DUPLICATE_SIGNAL, RiskRule.ORDER_RATE, RiskRule.OPEN_ORDERS)
 
 RULES: dict[RiskRule, Callable[[OrderRequest, RiskFacts, RiskLimits], Breach | None]] = {
     RiskRule.KILL_SWITCH: _kill_switch,

@@ -1,15 +1,17 @@
 """The order store in memory: the reference that the Postgres store is compared with."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
+from typing import Any
 
 from msgspec.structs import replace
 
 from pulse_domain.errors import DuplicateOrderUniqueKey, IllegalTransition, ReconcileRequired, TradingHalted
+from pulse_domain.instruments import Instrument
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.execution import FOUND_BY_HAND, UNPLANNED, Execution, apply, trading_day
-from pulse_domain.orders.ids import ClientId, OrderId
+from pulse_domain.orders.ids import ClientId, OrderId, execution_uuid
 from pulse_domain.orders.journal import (
     ATTEMPTS_SPENT,
     CANCELLED_BEFORE_SPLIT,
@@ -19,9 +21,9 @@ from pulse_domain.orders.journal import (
     apply_to_slice,
     planned_slices,
 )
-from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order, window
+from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order, OrderRequest, window
 from pulse_domain.orders.slices import Slice, check_stage
-from pulse_domain.orders.status import OrderQueueStatus, Phase, TerminalReason
+from pulse_domain.orders.status import LEDGER_STATUS, OrderQueueStatus, Phase, TerminalReason
 from pulse_domain.orders.summary import summarise_history
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.order_store import (
@@ -37,6 +39,9 @@ from pulse_domain.ports.order_store import (
     BrokerCall,
     CancelResult,
     Claim,
+    LedgerPlace,
+    LedgerRow,
+    LedgerWish,
     OrderView,
     PauseResult,
     Selection,
@@ -44,6 +49,8 @@ from pulse_domain.ports.order_store import (
     Tracked,
     TradingState,
 )
+from pulse_domain.positions import LedgerFill, PositionKey, fills_of, fold
+from pulse_domain.risk import OrderCounts, RiskLimits, check_counts, refusal
 from pulse_domain.testing.execution_index import ExecutionIndex
 
 # The phases that executions of a selection can be in; all of them where it is not named here.
@@ -114,6 +121,7 @@ class _Record:
         self.split_lease_until: datetime | None = None
         self.slices: dict[int, Slice] = {}
         self.journal: list[ev.JournalEntry] = []
+        self.answers: dict[tuple[int, int], dict[str, Any]] = {}
 
     def note(self, event: ev.Event, at: datetime) -> None:
         if isinstance(event, ev.ExecutionEvent):
@@ -138,6 +146,27 @@ class _Record:
             for execution in slice_.executions:
                 self._index.drop(execution)
 
+    def executions(self) -> Iterator[Execution]:
+        for seq in sorted(self.slices):
+            yield from self.slices[seq].executions
+
+    def fills(self) -> list[LedgerFill]:
+        found = []
+        for execution in self.executions():
+            found += fills_of(self.order, execution, self._reported_at(execution))
+        return found
+
+    def _reported_at(self, execution: Execution) -> datetime:
+        """When a running total was told last, or that all is filled."""
+        if execution.provisional_quantity:
+            for entry in reversed(self.journal):
+                if (
+                    isinstance(entry.event, ev.ExecutionCumulativeReported | ev.ExecutionCompleted)
+                    and (entry.event.seq, entry.event.chunk) == (execution.seq, execution.chunk)
+                ):  # fmt: skip
+                    return entry.at
+        return self.order.created_at
+
     def view(self) -> OrderView:
         history = OrderHistory(order=self.order, slices=tuple(self.slices.values()))
         return OrderView(order=self.order, summary=summarise_history(history), last_seq=len(self.journal))
@@ -151,6 +180,7 @@ class InMemoryOrderStore:
         self._records: dict[OrderId, _Record] = {}
         self._index = ExecutionIndex()
         self._cancelled: set[OrderId] = set()
+        self._archived_fills: list[LedgerFill] = []
         self._keys: dict[tuple[str, str], OrderId] = {}
         self._sightings: dict[tuple[str, str], tuple[OrderId, datetime]] = {}
         self._trading = TradingState(halted=False)
@@ -166,7 +196,7 @@ class InMemoryOrderStore:
 
     # --- acceptance
 
-    async def accept(self, new: NewOrder) -> Accepted:
+    async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
         now = self._clock.now()
         known = self._known(new, now)
         if known is not None:
@@ -174,8 +204,12 @@ class InMemoryOrderStore:
             if new.body_digest is None and order.request.fingerprint() != new.fingerprint:
                 raise DuplicateOrderUniqueKey(known)
             return Accepted(order_id=known, order_unique_key=order.order_unique_key, replayed=True)
-        if self._trading.halted:
+        if not self._lets(new.kill_id):
             raise TradingHalted()
+        if limits is not None:
+            counts = self._counts(new.client_id, new.request, limits)
+            if breaches := check_counts(new.request, counts, limits):
+                raise refusal(breaches)
         starts_at, ends_at = new.window or window(new.request, now)
         order = Order(
             order_id=new.order_id,
@@ -189,6 +223,7 @@ class InMemoryOrderStore:
             created_at=now,
             starts_at=starts_at,
             ends_at=ends_at,
+            kill_id=new.kill_id,
         )
         record = self._records[new.order_id] = _Record(order, self._index)
         self._keys[new.client_id, new.order_unique_key] = new.order_id
@@ -196,6 +231,37 @@ class InMemoryOrderStore:
             self._sightings[new.client_id, new.body_digest] = (new.order_id, now)
         record.note(accepted_event(new), now)
         return Accepted(order_id=new.order_id, order_unique_key=new.order_unique_key, replayed=False)
+
+    def _lets(self, kill_id: str | None) -> bool:
+        """Whether orders of a kill pass, or with None those of none."""
+        return not self._trading.halted if kill_id is None else self._trading.kill_id == kill_id
+
+    async def count_orders(
+        self, client_id: ClientId | None, request: OrderRequest, limits: RiskLimits
+    ) -> OrderCounts:
+        return self._counts(client_id, request, limits)
+
+    def _counts(self, client_id: ClientId | None, request: OrderRequest, limits: RiskLimits) -> OrderCounts:
+        now, orders = self._clock.now(), [record.order for record in self._records.values()]
+        counts = OrderCounts(now=now)
+        if limits.max_open_orders is not None:
+            is_open = [not record.view().summary.done for record in self._records.values()]
+            counts = replace(counts, open_orders=sum(is_open))
+        if limits.max_orders is not None:
+            since = now - limits.orders_window
+            recent = sorted(order.created_at for order in orders if order.created_at > since)
+            counts = replace(counts, recent_orders=tuple(recent[-limits.max_orders :]))
+        if limits.duplicate_window is not None:
+            since, fingerprint = now - limits.duplicate_window, request.fingerprint()
+            same = (
+                order.created_at
+                for order in orders
+                if order.created_at > since
+                and order.request.fingerprint() == fingerprint
+                and (request.strategy_tag is not None or order.client_id == client_id)
+            )
+            counts = replace(counts, same_orders=tuple(sorted(same)))
+        return counts
 
     def _known(self, new: NewOrder, now: datetime) -> OrderId | None:
         if new.body_digest is not None:
@@ -310,18 +376,17 @@ class InMemoryOrderStore:
                 and not execution.cancel_requested
                 and order.cancel_requested_at is None
                 and order.paused_at is None
+                and self._lets(order.kill_id)
             ):
                 yield execution
 
     async def next_due(self) -> float | None:
-        if self._trading.halted:
-            return None
         first = next(self._claimable(), None)
         return None if first is None else (first.due_at - self._clock.now()).total_seconds()
 
     async def claim_executions(self, limit: int, executor: str, lease_s: float) -> list[Claim]:
         now = self._clock.now()
-        if self._trading.halted or self._noted_identity not in (None, self.identity):
+        if self._noted_identity not in (None, self.identity):
             return []
         since = now - timedelta(seconds=LATE_S)
         until_now = takewhile(lambda e: e.due_at <= now, self._claimable())
@@ -369,6 +434,8 @@ class InMemoryOrderStore:
             record.note(event, self._clock.now())
         except IllegalTransition:
             return Booked(BookResult.REFUSED, before)
+        if booking.answer is not None:
+            record.answers.setdefault((event.seq, event.chunk), {}).update(booking.answer)
         return Booked(BookResult.APPLIED, record.slices[event.seq].executions[event.chunk])
 
     def _is_anothers(self, fill: ev.Fill, record: _Record, ours: Execution) -> bool:
@@ -398,6 +465,13 @@ class InMemoryOrderStore:
     async def halt(self, halted_by: str, reason: str) -> TradingState:
         return self._set_trading(True, halted_by, reason, needs_reconcile=self._trading.needs_reconcile)
 
+    async def halt_to_square_off(self, killed_by: str, reason: str) -> TradingState:
+        now, state = self._clock.now(), self._trading
+        if state.needs_reconcile:
+            return self._set_trading(True, killed_by, reason, needs_reconcile=True)
+        kill_id = state.kill_id or f"{now.astimezone(UTC):%Y%m%dT%H%M%S%f}"
+        return self._set_trading(True, killed_by, reason, kill_id=kill_id)
+
     async def resume(self, resumed_by: str, reason: str) -> TradingState:
         if self._trading.needs_reconcile:
             raise ReconcileRequired()
@@ -417,7 +491,13 @@ class InMemoryOrderStore:
         return self._set_trading(False, confirmed_by, reason)
 
     def _set_trading(
-        self, halted: bool, by: str, reason: str, *, needs_reconcile: bool = False
+        self,
+        halted: bool,
+        by: str,
+        reason: str,
+        *,
+        needs_reconcile: bool = False,
+        kill_id: str | None = None,
     ) -> TradingState:
         self._looked_since_change = False
         self._trading = TradingState(
@@ -426,6 +506,7 @@ class InMemoryOrderStore:
             reason=reason,
             changed_at=self._clock.now(),
             needs_reconcile=needs_reconcile,
+            kill_id=kill_id,
         )
         return self._trading
 
@@ -479,9 +560,20 @@ class InMemoryOrderStore:
         matching = (
             order_id
             for order_id, record in sorted(self._records.items())
-            if record.order.cancel_requested_at is None and not record.view().summary.done
+            if record.order.cancel_requested_at is None
+            and not record.view().summary.done
+            and (record.order.kill_id is None or record.order.kill_id != self._trading.kill_id)
         )
         return [order_id for order_id, _ in zip(matching, range(limit), strict=False)]
+
+    async def unsettled(self) -> set[Instrument]:
+        since = self._clock.now() - timedelta(days=1)
+        return {
+            record.order.request.instrument
+            for record in self._records.values()
+            if not record.view().summary.done
+            or any(e.terminal is TerminalReason.UNRESOLVED and e.due_at > since for e in record.executions())
+        }
 
     async def slices(self, order_id: OrderId) -> list[Slice]:
         record = self._records.get(order_id)
@@ -493,6 +585,38 @@ class InMemoryOrderStore:
 
     async def journal_heads(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
         return {oid: len(self._records[oid].journal) for oid in order_ids if oid in self._records}
+
+    async def fills(self, *, since: datetime | None = None, until: datetime | None = None) -> list[LedgerFill]:
+        live = [fill for record in self._records.values() for fill in record.fills()]
+        wanted = [
+            fill
+            for fill in (*self._archived_fills, *live)
+            if (since is None or fill.at >= since) and (until is None or fill.at < until)
+        ]
+        return sorted(wanted, key=lambda fill: fill.place)
+
+    async def units_since(self, since: datetime) -> dict[PositionKey, int]:
+        return {key: standing.quantity for key, standing in fold(await self.fills(since=since)).items()}
+
+    async def fills_mark(self, until: datetime) -> str:
+        return repr([(fill.place, fill.quantity, fill.value) for fill in await self.fills(until=until)])
+
+    async def ledger(
+        self, wish: LedgerWish, *, limit: int, before: LedgerPlace | None = None
+    ) -> list[LedgerRow]:
+        rows = (
+            LedgerRow(
+                order=record.order,
+                execution=execution,
+                internal_id=execution_uuid(execution.execution_id),
+                status=LEDGER_STATUS[execution.status],
+                answers=dict(record.answers.get((execution.seq, execution.chunk), {})),
+            )
+            for _, record in sorted(self._records.items(), reverse=True)
+            for execution in reversed(list(record.executions()))
+            if before is None or (execution.order_id, execution.seq, execution.chunk) < before
+        )
+        return list(islice((row for row in rows if _is_wished(row, wish)), limit))
 
     def _tracked(
         self, executions: Iterable[Execution], wanted: Callable[[Order, Execution], bool]
@@ -547,6 +671,7 @@ class InMemoryOrderStore:
         for order_id in old:
             record = self._records.pop(order_id)
             record.forget()
+            self._archived_fills += record.fills()
             order = record.order
             self._keys.pop((order.client_id, order.order_unique_key), None)
             self._sightings = {key: seen for key, seen in self._sightings.items() if seen[0] != order_id}
@@ -568,6 +693,17 @@ class InMemoryOrderStore:
 
     async def ping(self) -> None:
         pass
+
+
+def _is_wished(row: LedgerRow, wish: LedgerWish) -> bool:
+    request = row.order.request
+    return (
+        wish.client_id in (None, row.order.client_id)
+        and wish.day in (None, trading_day(row.execution.due_at))
+        and wish.strategy_tag in (None, request.strategy_tag)
+        and wish.instrument in (None, request.instrument)
+        and wish.status in (None, row.status)
+    )
 
 
 class InMemoryPresence:

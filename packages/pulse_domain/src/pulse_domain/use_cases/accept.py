@@ -1,8 +1,10 @@
 """Accept an order: check it, store it exactly once, wake the splitter."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
-from pulse_domain.errors import DomainError, DuplicateOrderUniqueKey, InvalidOrder
+from pulse_domain.errors import DomainError, DuplicateOrderUniqueKey, InvalidOrder, RiskRejected
 from pulse_domain.orders.ids import ClientId
 from pulse_domain.orders.model import NewOrder, OrderRequest, Source, check_start
 from pulse_domain.orders.plan import check_feasible
@@ -13,6 +15,7 @@ from pulse_domain.ports.order_store import Accepted, OrderStore
 from pulse_domain.ports.work_queue import Job, JobKind, WorkQueue
 from pulse_domain.splitting import PaceLimits
 from pulse_domain.use_cases.market_gate import MarketGate, seconds_of
+from pulse_domain.use_cases.risk_gate import RefusedOrder, RiskGate
 
 
 class AcceptCommand(Struct, frozen=True, kw_only=True):
@@ -37,6 +40,8 @@ class AcceptOrder:
         ids: Ids,
         limits: PaceLimits,
         gate: MarketGate | None = None,
+        risk: RiskGate | None = None,
+        on_new: Callable[[NewOrder], None] = lambda new: None,
     ) -> None:
         self._store = store
         self._master = master
@@ -45,12 +50,15 @@ class AcceptOrder:
         self._ids = ids
         self._limits = limits
         self._gate = gate or MarketGate()
+        self._risk = risk
+        self._on_new = on_new
 
     async def __call__(self, command: AcceptCommand) -> Accepted:
         """Accept an order, or find the one that the same request made before.
 
         Raises:
-            InvalidOrder, CannotSplit, LimitsExceeded, MarketClosed: nothing is stored; `details` say why.
+            InvalidOrder, CannotSplit, LimitsExceeded, MarketClosed, RiskRejected: nothing is stored; `details`
+                say why.
             DuplicateOrderUniqueKey: the key stands for another request.
             TradingHalted: trading is halted.
             StorageUnavailable: the order is not known to be stored; the same request may be sent again.
@@ -68,31 +76,48 @@ class AcceptOrder:
             self._gate.check_offered(request, now)
             window = await self._gate.fit(request, now)
             check_feasible(request, terms, self._limits, seconds_of(window))
-        except DomainError:
-            # What was accepted once stays accepted, though time or terms have moved on since.
+            if self._risk is not None:
+                await self._risk.check(request)
+        except DomainError as error:
+            # What was accepted once stays accepted, though time, terms or prices have moved on since.
             known = await self._find(command, fingerprint)
             if known is None:
+                await self._note(command, request, error)
                 raise
             return known
         order_id = self._ids.order_id()
-        accepted = await self._store.accept(
-            NewOrder(
-                order_id=order_id,
-                client_id=command.client_id,
-                order_unique_key=command.order_unique_key or f"wh_{order_id[4:]}",
-                request=request,
-                terms=terms,
-                source=command.source,
-                fingerprint=fingerprint,
-                request_id=command.request_id,
-                trace_id=command.trace_id,
-                body_digest=None if command.order_unique_key else command.body_digest,
-                window=window,
-            )
+        new = NewOrder(
+            order_id=order_id,
+            client_id=command.client_id,
+            order_unique_key=command.order_unique_key or f"wh_{order_id[4:]}",
+            request=request,
+            terms=terms,
+            source=command.source,
+            fingerprint=fingerprint,
+            request_id=command.request_id,
+            trace_id=command.trace_id,
+            body_digest=None if command.order_unique_key else command.body_digest,
+            window=window,
         )
+        accepted = await (self._store.accept(new) if self._risk is None else self._accept(command, new))
         if not accepted.replayed:
+            self._on_new(new)
             self._queue.enqueue(Job(JobKind.SPLIT_ORDER, accepted.order_id))
         return accepted
+
+    async def _accept(self, command: AcceptCommand, new: NewOrder) -> Accepted:
+        assert self._risk is not None, "there is a gate"
+        try:
+            return await self._store.accept(new, self._risk.limits)
+        except RiskRejected as error:
+            await self._note(command, new.request, error)
+            raise
+
+    async def _note(self, command: AcceptCommand, request: OrderRequest, error: DomainError) -> None:
+        if self._risk is not None and isinstance(error, RiskRejected):
+            key = command.order_unique_key or f"body {command.body_digest}"
+            refused = RefusedOrder(client_id=command.client_id, key=key, source=command.source, request=request)
+            await self._risk.note(refused, error)
 
     async def _find(self, command: AcceptCommand, fingerprint: str) -> Accepted | None:
         if command.order_unique_key is None:

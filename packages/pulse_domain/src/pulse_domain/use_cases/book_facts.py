@@ -6,6 +6,7 @@ is a stranger, and is reported.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from msgspec import Struct
 
@@ -184,16 +185,19 @@ def second_order_facts(
     return events + [ev.ExecutionFilled(**place, fill=fill) for fill in fills]
 
 
-def answer_of(row: BrokerOrder) -> dict[str, str | int]:
-    """The broker's row for the ledger's metadata."""
-    answer: dict[str, str | int] = {
+def answer_of(row: BrokerOrder) -> dict[str, Any]:
+    """The broker's row for the ledger's metadata: as we understood it, and as the broker wrote it."""
+    answer: dict[str, Any] = {
         "broker_order_id": row.broker_order_id,
         "status": row.status,
+        "quantity": row.quantity,
         "filled_quantity": row.filled_quantity,
         "average_price": str(row.average_price),
     }
     if row.reason_code or row.reason:
         answer["reason"] = storable(f"{row.reason_code or ''} {row.reason or ''}".strip())
+    if row.words is not None:
+        answer["order"] = dict(row.words)
     return answer
 
 

@@ -81,7 +81,9 @@ class ExecuteSlice:
                 **fence, reason=storable(unknown.reason_code), call_ended_at=ended_at
             )
         call = self._record(ticket, began_at, began, event, error)
-        return Booking(order_id=execution.order_id, event=event, call=call, answer=call.answer)
+        # What was refused, or got no answer, is on the record too.
+        answer = call.answer or {"place_error": call.error}
+        return Booking(order_id=execution.order_id, event=event, call=call, answer=answer)
 
     def _store_now(self, claim: Claim, claimed_at: float) -> datetime:
         return store_now(claim, claim.lease_s - (self._clock.monotonic() - claimed_at))

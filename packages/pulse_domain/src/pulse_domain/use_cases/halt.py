@@ -20,12 +20,14 @@ class HaltTrading:
         self._clock = clock
         self._wait_s = wait_s
 
-    async def __call__(self, halted_by: str, reason: str) -> HaltReport:
+    async def __call__(self, halted_by: str, reason: str, *, squares_off: bool = False) -> HaltReport:
         """Stop new placements at once, then wait a little for calls that are in the air.
 
-        Once this returns, nothing is sent but what `in_flight` lists.
+        Once this returns, nothing is sent but what `in_flight` lists; and, with `squares_off`, orders that
+        close positions.
         """
-        state = await self._store.halt(halted_by, reason)
+        step = self._store.halt_to_square_off if squares_off else self._store.halt
+        state = await step(halted_by, reason)
         deadline = self._clock.monotonic() + self._wait_s
         in_flight = await self._store.in_flight()
         while in_flight and self._clock.monotonic() < deadline:

@@ -1,4 +1,7 @@
-"""Stop everything: halt, and cancel every order that is not done."""
+"""Stop everything: halt, and cancel every order that is not done.
+
+Where positions are to be squared off too, the halt says so; `SquareOff` does it once nothing works any more.
+"""
 
 from msgspec import Struct
 
@@ -17,10 +20,13 @@ class KillReport(Struct, frozen=True, kw_only=True):
 
 
 class KillTrading:
-    def __init__(self, store: OrderStore, queue: WorkQueue, halt: HaltTrading) -> None:
+    def __init__(
+        self, store: OrderStore, queue: WorkQueue, halt: HaltTrading, *, squares_off: bool = False
+    ) -> None:
         self._store = store
         self._queue = queue
         self._halt = halt
+        self._squares_off = squares_off
 
     async def __call__(self, killed_by: str, reason: str) -> KillReport:
         """Halt first, so that no order can come while the others are cancelled; asking twice is harmless.
@@ -28,7 +34,7 @@ class KillTrading:
         Raises:
             StorageUnavailable: trading may be halted and some orders may be asked to be cancelled; ask again.
         """
-        halted = await self._halt(killed_by, reason)
+        halted = await self._halt(killed_by, reason, squares_off=self._squares_off)
         cancelled = 0
         while order_ids := await self._store.open_orders(_BATCH):
             for order_id in order_ids:

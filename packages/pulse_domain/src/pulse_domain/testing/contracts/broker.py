@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any, Protocol
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -78,6 +79,17 @@ class BrokerContract:
         assert ticket.tag in row.tags
         assert (row.instrument, row.side, row.quantity) == (ticket.instrument, Side.SELL, ticket.quantity)
         assert row.placed_at.tzinfo is not None
+
+    async def test_a_row_in_the_brokers_words_is_plain(self, venue: BrokerVenue) -> None:
+        order_id = await _place(venue)
+        await venue.settle()
+
+        words = (await _row(venue, order_id)).words
+
+        # A broker whose words are the fields themselves keeps none beside them.
+        if words is not None:
+            assert order_id in words.values()
+            assert msgspec.json.decode(msgspec.json.encode(words)) == words
 
     async def test_trades_explain_the_filled_quantity(self, venue: BrokerVenue) -> None:
         order_id = await _place(venue)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from pulse_domain.charges import SCHEDULES, ChargesSchedule, charges_at
 from pulse_domain.errors import InvalidSettings
 from pulse_domain.instruments import Exchange
 from pulse_domain.market import (
@@ -32,12 +33,14 @@ _E = TypeVar("_E", bound=StrEnum)
 
 class MarketSettings(Struct, frozen=True, kw_only=True):
     """broker: virtual, zerodha or kotak: whose instruments and rules these are. Where the virtual broker reads
-    from a real one, it is that one."""
+    from a real one, it is that one.
+    charges: what it charges; None where nobody has told."""
 
     broker: str
     rules: MarketRules
     calendar: tuple[CalendarAdditions, ...]
     freeze_reading: FreezeReading
+    charges: ChargesSchedule | None
 
 
 class _Addition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +68,7 @@ class _Addition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 VARIABLES = (
     "BROKER_TYPE",
     "VIRTUAL_BROKER_READS",
+    "BROKER_CHARGES",
     "OUTSIDE_SESSION",
     "MARKET_PHASES",
     "MARKET_CALENDAR",
@@ -122,7 +126,16 @@ def read_market(environ: Mapping[str, str]) -> MarketSettings:
         ),
         calendar=calendar,
         freeze_reading=_one("FREEZE_QUANTITY_READING", given, FreezeReading, FreezeReading.SAFE),
+        charges=_charges(given["BROKER_CHARGES"], broker),
     )
+
+
+def _charges(text: str, broker: str) -> ChargesSchedule | None:
+    if not text:
+        return charges_at(broker)
+    if text not in SCHEDULES:
+        raise ValueError(f"BROKER_CHARGES must be one of {', '.join(SCHEDULES)}")
+    return SCHEDULES[text]
 
 
 def _is_simulated(broker: str, given: Mapping[str, str]) -> bool:

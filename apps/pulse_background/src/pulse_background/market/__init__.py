@@ -1,0 +1,1 @@
+"""The market half: prices in, candles and strategies on them, orders out."""

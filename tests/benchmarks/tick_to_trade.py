@@ -1,0 +1,236 @@
+"""From a tick that is received to the order that the broker receives, through strategy and risk gate.
+
+The desk and the workers are in one process, as in the all-in-one, on Postgres with fsync on; the broker is a
+stub in a process of its own that notes when it received what, by the clock of the machine. A strategy orders at
+every tick, and the risk gate has limits that read prices, orders and positions. Between any two ticks a bare
+path is walked: one hop through an asyncio queue and the same HTTP call.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import asyncpg
+import structlog
+import uvloop
+
+from pulse_adapters.clock import SystemClock
+from pulse_adapters.embedded.postgres import EmbeddedPostgres
+from pulse_adapters.ids import RandomIds
+from pulse_adapters.postgres.migrate import migrate
+from pulse_adapters.postgres.pool import Database, create_pool
+from pulse_adapters.postgres.price_board import PostgresPriceBoard
+from pulse_adapters.postgres.session_locks import PostgresPresence
+from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_adapters.postgres.strategies import PostgresStrategyStore
+from pulse_adapters.queue.memory import InProcessQueue
+from pulse_background.background import Background, BackgroundPorts
+from pulse_background.market.bootstrap import make_desk
+from pulse_background.market.feeds import OpenFeed
+from pulse_background.market.hours import around_the_clock
+from pulse_background.scheduler import SoleProcess
+from pulse_background.settings import read_settings
+from pulse_domain.instruments import Instrument
+from pulse_domain.matching import Tick
+from pulse_domain.ports.price_board import PriceBoard
+from pulse_domain.ports.strategy_store import StrategyMode, StrategyState
+from pulse_domain.ports.work_queue import JobKind
+from pulse_domain.strategies import STRATEGIES
+from pulse_domain.strategy import Strategy
+from pulse_domain.testing.memory_feed import InMemoryFeed
+from tests.benchmarks.report import median, report
+from tests.benchmarks.servers import free_port
+from tests.benchmarks.stub_desk import StubDesk, stub_broker
+from tests.benchmarks.stub_line import Lines, StubLine
+
+TICKS, PAUSE_S, WARM_UP = 400, 0.05, 20
+PATIENCE_S = 60.0
+TCS = Instrument.parse("NSE:TCS")
+LIMITS = {
+    "RISK_MAX_ORDER_QUANTITY": "100",
+    "RISK_MAX_ORDER_VALUE": "1000000",
+    "RISK_FAT_FINGER_PERCENT": "20",
+    "RISK_MAX_OPEN_ORDERS": "100000",
+    "RISK_MAX_OPEN_POSITIONS": "10",
+    "RISK_MAX_ORDERS": "100000",
+}
+BARE_ORDER = {
+    "exchange": "NSE", "tradingsymbol": "TCS", "transaction_type": "BUY", "quantity": 10,
+    "order_type": "MARKET", "product": "CNC",
+}  # fmt: skip
+
+
+ORDERS = "SELECT l.tag, o.order_unique_key FROM order_ledger l JOIN orders o USING (order_id)"
+
+
+class EveryTick(Strategy):
+    def on_tick(self, tick: Tick) -> None:
+        self.buy(tick.instrument, 10)
+
+
+def p99(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) * 99 // 100]
+
+
+class Prices:
+    """Gives a tick now and then, stamped with the instant of its giving."""
+
+    def __init__(self, feed: InMemoryFeed) -> None:
+        self._feed = feed
+        self._count = 0
+
+    def give(self) -> datetime:
+        self._count += 1
+        at = datetime.now(UTC)
+        self._feed.give(Tick(TCS, at, Decimal(3000) + Decimal(self._count % 20) / 20, volume=self._count * 100))
+        return at
+
+
+class Bare:
+    """A queue, whoever waits at it, and the call."""
+
+    def __init__(self, port: int) -> None:
+        self._lines = Lines("127.0.0.1", port)
+        self._queue: asyncio.Queue[int] = asyncio.Queue()
+        self._task = asyncio.create_task(self._serve())
+
+    def give(self, number: int) -> float:
+        at = time.time()
+        self._queue.put_nowait(number)
+        return at
+
+    async def _serve(self) -> None:
+        while True:
+            number = await self._queue.get()
+            await self._lines.ask("POST", "/orders", json.dumps(BARE_ORDER | {"tag": f"bare-{number}"}))
+
+    def close(self) -> None:
+        self._task.cancel()
+        self._lines.close()
+
+
+async def measure(
+    pool: asyncpg.Pool,
+    board: PriceBoard,
+    prices: Prices,
+    bare: Bare,
+    desk: StubDesk,
+    args: argparse.Namespace,
+) -> tuple[list[float], list[float]]:
+    """Seconds from the tick to the receipt: through the desk, and bare."""
+    given: list[datetime] = []
+    bare_at: list[float] = []
+    while await board.price(TCS) is None:  # without a price the risk gate lets nothing pass
+        prices.give()
+        await asyncio.sleep(0.1)
+    for number in range(args.ticks + WARM_UP):
+        given.append(prices.give())
+        await asyncio.sleep(args.pause / 2)
+        bare_at.append(bare.give(number))
+        await asyncio.sleep(args.pause / 2)
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        received = {what: at for kind, what, at in desk.ask("receipts") if kind == "place"}
+        # The key tells the instant of the tick.
+        by_tick = {
+            ".".join(row["order_unique_key"].split(".")[2:4]): received.get(row["tag"])
+            for row in await pool.fetch(ORDERS)
+        }
+        instants = [by_tick.get(f"{at:%Y%m%dT%H%M%S.%f}") for at in given]
+        if None not in instants:
+            break
+        assert time.monotonic() < deadline, f"{instants.count(None)} of {len(given)} orders have not come"
+        await asyncio.sleep(0.1)
+    ours = [came - at.timestamp() for came, at in zip(instants, given, strict=True) if came is not None]
+    theirs = [received[f"bare-{number}"] - at for number, at in enumerate(bare_at)]
+    return ours[WARM_UP:], theirs[WARM_UP:]
+
+
+async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapping[str, str]) -> None:
+    clock, queue, stop = SystemClock(), InProcessQueue(), asyncio.Event()
+    settings = read_settings({"DATABASE_URL": dsn, **limits})
+    pool = await create_pool(dsn, size=settings.database_pool_size)
+    database, line, feed = Database(pool), StubLine("127.0.0.1", broker_port), InMemoryFeed()
+    executor_id = RandomIds(clock).executor_id()
+    strategies = PostgresStrategyStore(database)
+    await strategies.put(
+        "bench",
+        kind="every-tick",
+        instruments=(TCS,),
+        parameters={},
+        mode=StrategyMode.LIVE,
+        changed_by="bench",
+    )
+    await strategies.want("bench", StrategyState.RUNNING, "bench")
+    desk = make_desk(
+        settings, OpenFeed(feed=feed, hours_at=around_the_clock), database, clock, queue, lambda told: None
+    )
+    background = Background(
+        BackgroundPorts(
+            store=PostgresOrderStore(database),
+            broker=line,
+            clock=clock,
+            leadership=SoleProcess(),
+            presence=PostgresPresence(dsn, executor_id),
+            executor_id=executor_id,
+            on_booked=lambda order, event: desk.wake(),
+        ),
+        settings,
+    )
+    for kind in JobKind:
+        queue.listen(kind, lambda job: background.wake(job.kind))
+    working = [asyncio.create_task(background.run(stop)), asyncio.create_task(desk.run())]
+    stub, bare = StubDesk(broker_port), Bare(broker_port)
+    await stub.ready(0)
+    while not feed.figures().connected:  # noqa: ASYNC110  # nobody tells
+        await asyncio.sleep(0.05)
+    prices = Prices(feed)
+    ours, theirs = await measure(pool, PostgresPriceBoard(database), prices, bare, stub, args)
+    bare.close()
+    stop.set()
+    working[1].cancel()
+    await asyncio.gather(*working, return_exceptions=True)
+    await line.close()
+    await pool.close()
+
+    def ms(seconds: float) -> float:
+        return round(seconds * 1000, 2)
+
+    report(
+        "tick_to_trade",
+        {"p99_vs_bare": p99(ours) / p99(theirs), "median_vs_bare": median(ours) / median(theirs)},
+        {
+            "ticks": len(ours),
+            "median_ms": ms(median(ours)),
+            "p99_ms": ms(p99(ours)),
+            "max_ms": ms(max(ours)),
+            "bare_median_ms": ms(median(theirs)),
+            "bare_p99_ms": ms(p99(theirs)),
+            "bare_max_ms": ms(max(theirs)),
+        },
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench-tick-to-trade")
+    parser.add_argument("--ticks", type=int, default=TICKS)
+    parser.add_argument("--pause", type=float, default=PAUSE_S)
+    args = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    STRATEGIES["every-tick"] = EveryTick
+    broker_port = free_port()
+    with ExitStack() as stack:
+        postgres = stack.enter_context(EmbeddedPostgres.start(None, durable=True))
+        asyncio.run(migrate(postgres.dsn))
+        stack.enter_context(stub_broker(broker_port))
+        uvloop.run(run(args, postgres.dsn, broker_port, LIMITS))
+
+
+if __name__ == "__main__":
+    main()
