@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -193,3 +194,33 @@ def test_a_state_folder_is_used_again_and_kill_9_of_the_supervisor_leaves_nothin
             again.up.process.kill()
             again.up.process.wait(10)
             assert_all_end(below, 20)
+
+
+@pytest.mark.parametrize("broker", ["zerodha", "kotak"])
+def test_a_strategy_runs_beside_the_workers_on_the_prices_of_the_exchange(
+    broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKER_TYPE", broker)
+    with cluster_up("--workers", "1", "--strategy", "macd:NSE:TCS") as cluster:
+        figures = re.findall(r"http://127\.0\.0\.1:\d+/metrics", cluster.up.log.read_text())[-1]
+
+        def prices_came() -> bool:
+            try:
+                page = httpx.get(figures, timeout=2).text
+            except httpx.HTTPError:
+                return False
+            found = re.search(r"^feed_ticks_total (\S+)", page, re.MULTILINE)
+            return found is not None and float(found[1]) > 0
+
+        def runs() -> bool:
+            [row] = cluster.up.json("strategy", "list")["strategies"]
+            return bool(row["state"] == "RUNNING")
+
+        wait_until(prices_came, 60, f"no prices: {cluster.up.log.read_text()}")
+        assert runs()
+
+        killed = cluster.child("market")["pid"]
+        cluster.kill("market")
+        wait_until(lambda: cluster.child("market")["pid"] not in (None, killed), 60, "it is not started again")
+        wait_until(prices_came, 60, f"no prices any more: {cluster.up.log.read_text()}")
+        assert runs()

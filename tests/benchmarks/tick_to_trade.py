@@ -3,7 +3,8 @@
 The desk and the workers are in one process, as in the all-in-one, on Postgres with fsync on; the broker is a
 stub in a process of its own that notes when it received what, by the clock of the machine. A strategy orders at
 every tick, and the risk gate has limits that read prices, orders and positions. Between any two ticks a bare
-path is walked: one hop through an asyncio queue and the same HTTP call.
+path is walked: one hop through an asyncio queue and the same HTTP call; and a durable one: the same with one
+committed update before the call, which is the least that an order must cost that is not lost by a crash.
 """
 
 import argparse
@@ -66,6 +67,8 @@ BARE_ORDER = {
 }  # fmt: skip
 
 
+CREATE_BARE = "CREATE TABLE bare_orders (id int PRIMARY KEY, claimed boolean NOT NULL)"
+CLAIM_BARE = "UPDATE bare_orders SET claimed = true WHERE id = $1 AND NOT claimed"
 ORDERS = "SELECT l.tag, o.order_unique_key FROM order_ledger l JOIN orders o USING (order_id)"
 
 
@@ -93,9 +96,11 @@ class Prices:
 
 
 class Bare:
-    """A queue, whoever waits at it, and the call."""
+    """A queue, whoever waits at it, and the call. pool: where a commit comes before it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, name: str, port: int, pool: asyncpg.Pool | None = None) -> None:
+        self.name = name
+        self._pool = pool
         self._lines = Lines("127.0.0.1", port)
         self._queue: asyncio.Queue[int] = asyncio.Queue()
         self._task = asyncio.create_task(self._serve())
@@ -108,7 +113,9 @@ class Bare:
     async def _serve(self) -> None:
         while True:
             number = await self._queue.get()
-            await self._lines.ask("POST", "/orders", json.dumps(BARE_ORDER | {"tag": f"bare-{number}"}))
+            if self._pool is not None:
+                await self._pool.execute(CLAIM_BARE, number)
+            await self._lines.ask("POST", "/orders", json.dumps(BARE_ORDER | {"tag": f"{self.name}-{number}"}))
 
     def close(self) -> None:
         self._task.cancel()
@@ -119,21 +126,26 @@ async def measure(
     pool: asyncpg.Pool,
     board: PriceBoard,
     prices: Prices,
-    bare: Bare,
+    bares: Sequence[Bare],
     desk: StubDesk,
     args: argparse.Namespace,
-) -> tuple[list[float], list[float]]:
-    """Seconds from the tick to the receipt: through the desk, and bare."""
+) -> tuple[list[float], list[list[float]]]:
+    """Seconds from the tick to the receipt: through the desk, and on each of the bare paths."""
     given: list[datetime] = []
-    bare_at: list[float] = []
+    bare_at: dict[str, list[float]] = {bare.name: [] for bare in bares}
+    await pool.execute(CREATE_BARE)
+    await pool.execute(
+        "INSERT INTO bare_orders SELECT n, false FROM generate_series(0, $1) n", args.ticks + WARM_UP
+    )
     while await board.price(TCS) is None:  # without a price the risk gate lets nothing pass
         prices.give()
         await asyncio.sleep(0.1)
     for number in range(args.ticks + WARM_UP):
         given.append(prices.give())
         await asyncio.sleep(args.pause / 2)
-        bare_at.append(bare.give(number))
-        await asyncio.sleep(args.pause / 2)
+        for bare in bares:
+            bare_at[bare.name].append(bare.give(number))
+            await asyncio.sleep(args.pause / 4)
     deadline = time.monotonic() + PATIENCE_S
     while True:
         received = {what: at for kind, what, at in desk.ask("receipts") if kind == "place"}
@@ -148,8 +160,11 @@ async def measure(
         assert time.monotonic() < deadline, f"{instants.count(None)} of {len(given)} orders have not come"
         await asyncio.sleep(0.1)
     ours = [came - at.timestamp() for came, at in zip(instants, given, strict=True) if came is not None]
-    theirs = [received[f"bare-{number}"] - at for number, at in enumerate(bare_at)]
-    return ours[WARM_UP:], theirs[WARM_UP:]
+    theirs = [
+        [received[f"{name}-{number}"] - at for number, at in enumerate(instants)][WARM_UP:]
+        for name, instants in bare_at.items()
+    ]
+    return ours[WARM_UP:], theirs
 
 
 async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapping[str, str]) -> None:
@@ -186,13 +201,15 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
     for kind in JobKind:
         queue.listen(kind, lambda job: background.wake(job.kind))
     working = [asyncio.create_task(background.run(stop)), asyncio.create_task(desk.run())]
-    stub, bare = StubDesk(broker_port), Bare(broker_port)
+    stub = StubDesk(broker_port)
+    bares = (Bare("bare", broker_port), Bare("durable", broker_port, pool))
     await stub.ready(0)
     while not feed.figures().connected:  # noqa: ASYNC110  # nobody tells
         await asyncio.sleep(0.05)
     prices = Prices(feed)
-    ours, theirs = await measure(pool, PostgresPriceBoard(database), prices, bare, stub, args)
-    bare.close()
+    ours, (theirs, durable) = await measure(pool, PostgresPriceBoard(database), prices, bares, stub, args)
+    for bare in bares:
+        bare.close()
     stop.set()
     working[1].cancel()
     await asyncio.gather(*working, return_exceptions=True)
@@ -204,7 +221,12 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
 
     report(
         "tick_to_trade",
-        {"p99_vs_bare": p99(ours) / p99(theirs), "median_vs_bare": median(ours) / median(theirs)},
+        {
+            "p99_vs_bare": p99(ours) / p99(theirs),
+            "median_vs_bare": median(ours) / median(theirs),
+            "p99_vs_durable": p99(ours) / p99(durable),
+            "durable_p99_vs_bare": p99(durable) / p99(theirs),
+        },
         {
             "ticks": len(ours),
             "median_ms": ms(median(ours)),
@@ -213,6 +235,8 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
             "bare_median_ms": ms(median(theirs)),
             "bare_p99_ms": ms(p99(theirs)),
             "bare_max_ms": ms(max(theirs)),
+            "durable_median_ms": ms(median(durable)),
+            "durable_p99_ms": ms(p99(durable)),
         },
     )
 

@@ -23,7 +23,9 @@ from pulse_domain.instruments import Exchange, Instrument, InstrumentTerms
 from pulse_domain.orders.model import Product, Side
 from pulse_domain.ports.broker_reads import BrokerHolding, BrokerPosition
 from pulse_domain.testing.contracts.broker_reads import BrokerReadsContract
+from pulse_domain.testing.contracts.circuit_reads import CircuitReadsContract
 from pulse_domain.testing.fake_clock import FakeClock
+from pulse_domain.testing.memory_circuits import InMemoryCircuits
 from pulse_domain.testing.memory_reads import InMemoryReads
 from pulse_domain.testing.memory_sessions import InMemorySessions
 from tests.unit.kotak.make import PATIENCE_S, ticket
@@ -73,6 +75,26 @@ class TestInMemoryReads(BrokerReadsContract):
         return MemoryVenue()
 
 
+class MemoryCircuits:
+    unpriced = NOWHERE
+    priced = (INFY, Instrument.parse("NSE:TCS"))
+
+    def __init__(self) -> None:
+        self.circuits = InMemoryCircuits()
+
+    async def limit_around(self, instrument: Instrument, price: Decimal) -> None:
+        self.circuits.limits[instrument] = (price - price / 10, price + price / 10)
+
+    async def fall_silent(self) -> None:
+        self.circuits.down = True
+
+
+class TestInMemoryCircuits(CircuitReadsContract):
+    @pytest.fixture
+    def venue(self) -> MemoryCircuits:
+        return MemoryCircuits()
+
+
 class KiteVenue:
     """units: what one of the broker's quantity stands for."""
 
@@ -88,7 +110,7 @@ class KiteVenue:
         lot: int,
         units: int,
     ) -> None:
-        self.reads = broker.reads
+        self.reads = self.circuits = broker.reads
         self.priced = priced
         self.lot = lot
         self._units = units
@@ -96,6 +118,10 @@ class KiteVenue:
 
     async def set_price(self, instrument: Instrument, price: Decimal, *, bid: Decimal, ask: Decimal) -> None:
         self._simulator.desk.prices.pin(instrument, Pinned(last_price=price, bid=bid, ask=ask))
+
+    async def limit_around(self, instrument: Instrument, price: Decimal) -> None:
+        # The day before, of which there is nothing, closed at the first price.
+        self._simulator.desk.prices.pin(instrument, Pinned(last_price=price))
 
     async def trade(self, instrument: Instrument, quantity: int) -> Decimal:
         self._simulator.desk.prices.pin(instrument, Pinned(last_price=PRICE))
@@ -146,7 +172,7 @@ async def kite_venue(folder: Path, exchange: Exchange, units: int) -> AsyncItera
             await broker.close()
 
 
-class TestZerodhaReads(BrokerReadsContract):
+class TestZerodhaReads(BrokerReadsContract, CircuitReadsContract):
     @pytest.fixture
     async def venue(self, tmp_path: Path) -> AsyncIterator[KiteVenue]:
         async with kite_venue(tmp_path, Exchange.NFO, units=1) as venue:
@@ -154,7 +180,7 @@ class TestZerodhaReads(BrokerReadsContract):
             yield venue
 
 
-class TestZerodhaReadsWhereItCountsLots(BrokerReadsContract):
+class TestZerodhaReadsWhereItCountsLots(BrokerReadsContract, CircuitReadsContract):
     @pytest.fixture
     async def venue(self, tmp_path: Path) -> AsyncIterator[KiteVenue]:
         async with kite_venue(tmp_path, Exchange.CDS, units=1000) as venue:
@@ -176,7 +202,7 @@ class KotakVenue:
         lot: int,
         units: int,
     ) -> None:
-        self.reads = broker.reads
+        self.reads = self.circuits = broker.reads
         self.priced = priced
         self.lot = lot
         self._units = units
@@ -185,6 +211,10 @@ class KotakVenue:
 
     async def set_price(self, instrument: Instrument, price: Decimal, *, bid: Decimal, ask: Decimal) -> None:
         self._simulator.desk.prices.pin(instrument, Pinned(last_price=price, bid=bid, ask=ask))
+
+    async def limit_around(self, instrument: Instrument, price: Decimal) -> None:
+        # The day before, of which there is nothing, closed at the first price.
+        self._simulator.desk.prices.pin(instrument, Pinned(last_price=price))
 
     async def trade(self, instrument: Instrument, quantity: int) -> Decimal:
         self._simulator.desk.prices.pin(instrument, Pinned(last_price=PRICE))
@@ -218,7 +248,7 @@ async def kotak_venue(folder: Path, exchange: Exchange) -> AsyncIterator[KotakVe
         async def number(instrument: Instrument) -> str | None:
             listing = catalog.find(instrument)
             # One that the broker does not know makes it refuse the whole request.
-            return "99999999" if listing is None else kotak_names.token(listing)
+            return "nse_cm|99999999" if listing is None else kotak_names.neo_symbol(listing)
 
         listed = [
             listing for listing in catalog if listing.kind == "FUT" and listing.instrument.exchange is exchange
@@ -239,14 +269,14 @@ async def kotak_venue(folder: Path, exchange: Exchange) -> AsyncIterator[KotakVe
             await broker.close()
 
 
-class TestKotakReads(BrokerReadsContract):
+class TestKotakReads(BrokerReadsContract, CircuitReadsContract):
     @pytest.fixture
     async def venue(self, tmp_path: Path) -> AsyncIterator[KotakVenue]:
         async with kotak_venue(tmp_path, Exchange.NFO) as venue:
             yield venue
 
 
-class TestKotakReadsWhereItCountsLots(BrokerReadsContract):
+class TestKotakReadsWhereItCountsLots(BrokerReadsContract, CircuitReadsContract):
     @pytest.fixture
     async def venue(self, tmp_path: Path) -> AsyncIterator[KotakVenue]:
         async with kotak_venue(tmp_path, Exchange.MCX) as venue:

@@ -13,6 +13,8 @@ from pulse_adapters.feeds.synthetic import SyntheticFeed
 from pulse_adapters.virtual.broker import VirtualBroker
 from pulse_adapters.virtual.exchange import VirtualExchange
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
+from pulse_domain.account import Account, AccountSettings
+from pulse_domain.charges import ZERODHA
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.orders.model import OrderType, Product, Side, Validity
 from pulse_domain.ports.broker import OrderTicket
@@ -30,17 +32,24 @@ RELIANCE = Instrument.parse("NSE:RELIANCE")
 TCS = Instrument.parse("NSE:TCS")
 
 
+def rich() -> Account:
+    """Of somebody whom nothing is refused for want of money."""
+    account = Account(AccountSettings(charges=ZERODHA))
+    account.open(Decimal(10**9))
+    return account
+
+
 class VirtualVenue:
     instrument = NIFTY
     terms = InstrumentTerms(lot_size=65, tick_size=Decimal("0.10"), freeze_quantity=1800)
     price = Decimal("25000.00")
     refuses_known_tags = True
 
-    def __init__(self) -> None:
+    def __init__(self, account: Account | None = None) -> None:
         clock = FakeClock(auto=True)
         self.market = FixedMarket(clock, tick_size=self.terms.tick_size)
         self.market.set(NIFTY, self.price)
-        self.broker = VirtualExchange(self.market, clock, Random(1))
+        self.broker = VirtualExchange(self.market, clock, Random(1), account=account)
 
     async def move_price(self, price: Decimal) -> None:
         self.market.set(NIFTY, price)
@@ -58,17 +67,27 @@ class TestVirtualExchange(BrokerContract):
         await venue.broker.close()
 
 
+class TestVirtualExchangeWithAnAccount(BrokerContract):
+    @pytest.fixture
+    async def venue(self):
+        account = rich()
+        venue = VirtualVenue(account)
+        yield venue
+        await venue.broker.close()
+        account.check()
+
+
 class ProxyVenue:
     instrument = NIFTY
     terms = VirtualVenue.terms
     price = VirtualVenue.price
     refuses_known_tags = True
 
-    def __init__(self) -> None:
+    def __init__(self, account: Account | None = None) -> None:
         self._clock = FakeClock(auto=True)
         self._reads = InMemoryReads(self._clock)
         self._set(self.price)
-        self.broker = VirtualBroker(self._reads, self._clock, Random(1))
+        self.broker = VirtualBroker(self._reads, self._clock, Random(1), account=account)
 
     def _set(self, price: Decimal) -> None:
         tick = self.terms.tick_size
@@ -90,6 +109,16 @@ class TestVirtualBroker(BrokerContract):
         venue = ProxyVenue()
         yield venue
         await venue.broker.close()
+
+
+class TestVirtualBrokerWithAnAccount(BrokerContract):
+    @pytest.fixture
+    async def venue(self):
+        account = rich()
+        venue = ProxyVenue(account)
+        yield venue
+        await venue.broker.close()
+        account.check()
 
 
 class FeedVenue:

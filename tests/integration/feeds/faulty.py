@@ -73,9 +73,9 @@ class NeoFace:
 
     def _packet(self, tick: Tick) -> bytes:
         price, at = int(tick.price * 100), int(tick.at.timestamp())
+        token = int(NEO_TOKENS[tick.instrument].partition("|")[2])
         body = struct.pack(
-            "<IqqqqqIIIIIqIIIIhiIdiIIIIIBI",
-            int(NEO_TOKENS[tick.instrument]), 10, 10, tick.volume, max(0, at - 30), at, price, price,
+            "<IqqqqqIIIIIqIIIIhiIdiIIIIIBI", token, 10, 10, tick.volume, max(0, at - 30), at, price, price,
             price + 500, max(0, price - 500), price, 1, price, 0, 1, 1, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 1, 2, 1,
         )  # fmt: skip
         levels = struct.pack("<qii", 10, price - 5, 1) + struct.pack("<qii", 10, price + 5, 1)
@@ -89,7 +89,7 @@ class NeoFace:
 
     def asked(self, text: str) -> tuple[set[str], set[str]]:
         message = json.loads(text)
-        names = {name.partition("|")[2] for name in message["inputtoken"].split(",")}
+        names = set(message["inputtoken"].split(","))
         return (set(), names) if message["event"].startswith("un") else (names, set())
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from pulse.simulate import DEFAULT_ACCESS_TOKEN
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.kotak.market_feed import KotakFeed
 from pulse_adapters.kotak.sessions import KotakSessions, NeoSession
+from pulse_adapters.kotak.settings import KotakSettings
 from pulse_adapters.real_broker.market_stream import LiveFeedSettings
 from pulse_adapters.sealing import TokenSeal
 from pulse_adapters.zerodha.market_feed import ZerodhaFeed
@@ -26,7 +28,7 @@ SECRETS = ("planted-session-secret-of-32-characters",)
 INFY, TCS = Instrument.parse("NSE:INFY"), Instrument.parse("NSE:TCS")
 UNLISTED = Instrument.parse("NSE:UNLISTED")
 KITE_TOKENS = {INFY: "408065", TCS: "2953217"}
-NEO_TOKENS = {INFY: "1594", TCS: "11536"}
+NEO_TOKENS = {INFY: "nse_cm|1594", TCS: "nse_cm|11536"}
 # What would take seconds at a real broker takes as long as a busy machine may need.
 QUICK = LiveFeedSettings(
     silence_s=1.0, wait_s=0.02, wait_max_s=0.16, steady_s=0.5, connect_timeout_s=5.0, refused_wait_s=0.5
@@ -114,6 +116,7 @@ async def kotak_feed(
     clock = clock or SystemClock()
     await store_neo(store, session, clock)
     return KotakFeed(
+        KotakSettings(access_token=DEFAULT_ACCESS_TOKEN, session_secrets=SECRETS, login_url=url),
         KotakSessions(store, TokenSeal(SECRETS), clock, refresh_s=0.05),
         clock,
         Random(7),

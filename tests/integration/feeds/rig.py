@@ -105,7 +105,14 @@ async def rig(
             tokens = KITE_TOKENS
         else:
             made = await kotak_feed(
-                server.url, token=token, sid="sid", ucc="UCC01", hours_at=hours_at, feed=feed, clock=clock
+                history_url or server.url,
+                token=token,
+                sid="sid",
+                ucc="UCC01",
+                market_url=server.url.replace("http", "ws", 1) + "/apifeed",
+                hours_at=hours_at,
+                feed=feed,
+                clock=clock,
             )
             tokens = NEO_TOKENS
         made.subscribe([INFY, TCS])

@@ -42,7 +42,7 @@ async def test_an_order_fills_at_the_real_brokers_quote_and_never_reaches_it(
         listed = simulator.desk.catalog.find(INFY)
         assert listed is not None
         share = Listing(
-            token=names.token(listed),
+            token=names.neo_symbol(listed),
             instrument=INFY,
             broker_symbol=names.trading_symbol(listed),
             name="INFOSYS",

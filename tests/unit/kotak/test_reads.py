@@ -6,7 +6,14 @@ import pytest
 
 from pulse_adapters.kotak.outcomes import Answer, rows_of
 from pulse_adapters.kotak.reads import KotakReads
-from pulse_adapters.kotak.wire import read_holding, read_position, read_quote
+from pulse_adapters.kotak.wire import (
+    SEGMENTS,
+    read_circuits,
+    read_holding,
+    read_position,
+    read_quote,
+    scrip_name,
+)
 from pulse_adapters.real_broker.calls import INVALID_INPUT, NotSent
 from pulse_adapters.real_broker.rows import UnreadableRow
 from pulse_domain.errors import BrokerUnavailable, StorageUnavailable
@@ -22,6 +29,8 @@ QUOTE: dict[str, Any] = {
     "lstup_time": "1795165201",
     "ltp": "1412.9500",
     "last_volume": "7360198",
+    "low_price_range": "1284.5000",
+    "high_price_range": "1569.8000",
     "depth": {"buy": [LEVEL], "sell": [LEVEL | {"price": "1413.0000"}]},
 }
 POSITION: dict[str, Any] = {
@@ -52,6 +61,45 @@ def test_a_quote() -> None:
 @pytest.mark.parametrize("levels", [[], [{"price": "0.0000", "quantity": "0", "orders": "0"}]])
 def test_where_one_side_is_empty_there_is_no_quote(side: str, levels: list[Any]) -> None:
     assert read_quote(RELIANCE, QUOTE | {"depth": QUOTE["depth"] | {side: levels}}) is None
+
+
+def test_circuit_limits() -> None:
+    assert read_circuits(QUOTE) == (Decimal("1284.50"), Decimal("1569.80"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"low_price_range": ""}, {"high_price_range": "NA"}, {"low_price_range": "0.0000"},
+        {"low_price_range": "1569.8000"}, {"low_price_range": "-1"}, {"high_price_range": "0"},
+    ],
+)  # fmt: skip
+def test_what_are_no_limits_is_none(changes: dict[str, Any]) -> None:
+    assert read_circuits(QUOTE | changes) is None
+
+
+async def test_limits_that_make_no_sense_cost_the_others_nothing() -> None:
+    class Confused(Broker):
+        async def __call__(self, work: Any) -> list[Any]:
+            first, second = await super().__call__(work)
+            return [first | {"low_price_range": "much"}, second | {"depth": None, "ltp": "NA"}]
+
+    limits = await KotakReads(Confused("0", "1"), token_of).read_circuits(shares(2))
+
+    assert limits == {shares(2)[1]: (Decimal("1284.50"), Decimal("1569.80"))}
+
+
+async def test_every_fifty_limits_take_a_call() -> None:
+    broker = Broker(*map(str, range(120)))
+
+    assert set(await KotakReads(broker, token_of).read_circuits(shares(120))) == set(shares(120))
+    assert sorted(map(len, broker.asked)) == [20, 50, 50]
+
+
+@pytest.mark.parametrize("token", ["2885", "nse_cm|", "nse_fo|2885", ""])
+def test_a_name_of_another_segment_is_none(token: str) -> None:
+    assert scrip_name(RELIANCE, token) is None
+    assert scrip_name(RELIANCE, "nse_cm|2885") == ("nse_cm", "2885")
 
 
 def test_a_position_counts_units_at_the_price_of_one() -> None:
@@ -126,7 +174,8 @@ class Broker:
 
 
 async def token_of(instrument: Instrument) -> str | None:
-    return None if instrument.symbol == "UNLISTED" else instrument.symbol.removeprefix("S")
+    number = instrument.symbol.removeprefix("S")
+    return None if number == "UNLISTED" else f"{SEGMENTS.get(instrument.exchange, 'cde_fo')}|{number}"
 
 
 def shares(count: int) -> list[Instrument]:

@@ -120,6 +120,8 @@ class DeskWorld:
                 recorded=self.recorded,
                 notify=self.notifier.notify,
                 latest=self.latest,
+                on_ticks=self.exchange.on_ticks,
+                on_backfill=self.exchange.on_candles,
             ),
             DeskSettings(**{"poll_s": 0.05, "follow_s": 0.05} | settings),
         )
@@ -209,7 +211,11 @@ class DeskWorld:
         )
 
     def tick_at(self, at: datetime, price: float, instrument: Instrument = TCS) -> None:
-        self.feed.give(Tick(instrument, at, Decimal(str(price))))
+        self.feed.give(self.tick_of(at, price, instrument))
+
+    @staticmethod
+    def tick_of(at: datetime, price: float, instrument: Instrument = TCS) -> Tick:
+        return Tick(instrument, at, Decimal(str(price)))
 
     def pass_to(self, minute: int, second: float = 2) -> None:
         """Let recorded time go on without a tick."""

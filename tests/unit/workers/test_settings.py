@@ -11,6 +11,7 @@ DEFAULTS: dict[str, Any] = {
     "broker_type": "virtual",
     "virtual_broker_reads": None,
     "virtual_broker_poll_seconds": 1.0,
+    "virtual_broker_capital": None,
     "market_feed": "synthetic",
     "feed_speed": 1.0,
     "tag_prefix": "PU",
@@ -58,6 +59,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "REDIS_URL": ("rediss://:planted@localhost:6380/1", "rediss://:planted@localhost:6380/1"),
     "BROKER_TYPE": ("mock", "mock"),
     "VIRTUAL_BROKER_POLL_SECONDS": ("2.5", 2.5),
+    "VIRTUAL_BROKER_CAPITAL": ("1000000", 1_000_000),
     "MARKET_FEED": ("synthetic:7", "synthetic:7"),
     "FEED_SPEED": ("60", 60.0),
     "TAG_PREFIX": ("D2", "D2"),
@@ -110,6 +112,7 @@ WHOLE = (
     "BREAKER_FAILURES",
     "DATABASE_POOL_SIZE",
     "STRATEGY_CAPITAL",
+    "VIRTUAL_BROKER_CAPITAL",
     "TICK_RETENTION_DAYS",
 )
 FRACTIONAL = (
@@ -280,6 +283,13 @@ def test_a_real_broker_is_not_taken_for_a_virtual_one(given: dict[str, str]) -> 
     text = problem(NEEDED | given | {"VIRTUAL_BROKER_READS": "zerodha"})
 
     assert text == "VIRTUAL_BROKER_READS goes with BROKER_TYPE=virtual only"
+
+
+@pytest.mark.parametrize("given", [ZERODHA, KOTAK], ids=["zerodha", "kotak"])
+def test_real_orders_are_not_thought_to_be_limited_by_made_up_money(given: dict[str, str]) -> None:
+    text = problem(NEEDED | given | {"VIRTUAL_BROKER_CAPITAL": "100000"})
+
+    assert text == "VIRTUAL_BROKER_CAPITAL goes with BROKER_TYPE=virtual only"
 
 
 @pytest.mark.parametrize("name", sorted(ZERODHA.keys() - {"BROKER_TYPE"}))

@@ -9,7 +9,7 @@ from kiteconnect import KiteConnect
 
 from pulse_adapters.real_broker.rows import UnreadableRow
 from pulse_adapters.zerodha.reads import ZerodhaReads
-from pulse_adapters.zerodha.wire import read_holding, read_position, read_quote
+from pulse_adapters.zerodha.wire import read_circuits, read_holding, read_position, read_quote
 from pulse_domain.errors import BrokerUnavailable
 from pulse_domain.instruments import Instrument
 from pulse_domain.testing.fake_clock import FakeClock
@@ -21,6 +21,8 @@ QUOTE: dict[str, Any] = {
     "timestamp": "2026-11-20 14:30:01",
     "last_price": 1412.95,
     "volume": 7360198,
+    "lower_circuit_limit": 1250.7,
+    "upper_circuit_limit": 1528.6,
     "depth": {
         "buy": [{"price": 1412.9, "quantity": 5, "orders": 1}, {"price": 0, "quantity": 0, "orders": 0}],
         "sell": [{"price": 1413, "quantity": 7, "orders": 2}],
@@ -81,6 +83,42 @@ def test_a_quote_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> None
         read_quote(INFY, QUOTE | changes)
 
 
+def test_circuit_limits() -> None:
+    assert read_circuits(QUOTE) == (Decimal("1250.7"), Decimal("1528.6"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lower_circuit_limit": None}, {"upper_circuit_limit": None}, {"lower_circuit_limit": 0},
+        {"lower_circuit_limit": 1528.6}, {"lower_circuit_limit": -1}, {"upper_circuit_limit": 0},
+    ],
+)  # fmt: skip
+def test_what_are_no_limits_is_none(changes: dict[str, Any]) -> None:
+    assert read_circuits(QUOTE | changes) is None
+
+
+async def test_limits_that_make_no_sense_cost_the_others_nothing() -> None:
+    other = Instrument.parse("NSE:TCS")
+    # It has limits, and neither depth nor price.
+    limits = {name: QUOTE[name] for name in ("lower_circuit_limit", "upper_circuit_limit")}
+    call = Answers({"NSE:INFY": QUOTE | {"upper_circuit_limit": "much"}, "NSE:TCS": limits})
+
+    read = await ZerodhaReads(call, FakeClock()).read_circuits([INFY, other])
+
+    assert read == {other: (Decimal("1250.7"), Decimal("1528.6"))}
+
+
+async def test_limits_are_asked_for_in_turn_with_quotes() -> None:
+    clock = FakeClock(auto=True)
+    reads = ZerodhaReads(Answers({"NSE:INFY": QUOTE}, {"NSE:INFY": QUOTE}), clock)
+
+    await reads.quotes([INFY])
+    await reads.read_circuits([INFY])
+
+    assert clock.monotonic() == 1
+
+
 def test_a_position_in_lots_counts_units() -> None:
     position = read_position(POSITION)
 
@@ -109,6 +147,7 @@ def test_the_brokers_samples_can_be_read() -> None:
     assert [(str(p.instrument), p.quantity) for p in positions if p][:1] == [("MCX:LEADMINI17DECFUT", 1000)]
     assert holdings
     assert all(holding is None or holding.quantity > 0 for holding in holdings)
+    assert read_circuits(sample("quote.json")["NSE:INFY"]) == (Decimal("1250.7"), Decimal("1528.6"))
     # Nobody buys in it.
     assert read_quote(INFY, sample("quote.json")["NSE:INFY"]) is None
 

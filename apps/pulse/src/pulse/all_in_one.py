@@ -37,6 +37,7 @@ from pulse_adapters.postgres.session_locks import PostgresPresence
 from pulse_adapters.postgres.store import PostgresOrderStore
 from pulse_adapters.postgres.strategies import PostgresStrategyStore
 from pulse_adapters.queue.memory import InProcessQueue
+from pulse_adapters.virtual.exchange import VirtualExchange
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
 from pulse_api.bootstrap import listed_instruments
 from pulse_background.background import Background, BackgroundPorts
@@ -100,12 +101,13 @@ async def open_all(
             "DATABASE_URL": environ.get("DATABASE_URL") or "postgresql://embedded",
             "PULSE_SERVICE_TOKEN": secrets.service_token,
         }
-        reads_from = _background_settings(draft, feed, feed_speed).virtual_broker_reads
+        drafted = _background_settings(draft, feed, feed_speed)
+        reads_from = drafted.virtual_broker_reads
         market = None
         # The exchange fills at the prices that strategies see.
         latest: dict[Instrument, Tick] = {}
         if reads_from is None:
-            market = await stack.enter_async_context(open_market(feed, feed_speed, clock, latest))
+            market = await stack.enter_async_context(open_market(drafted, clock, latest))
         dsn = environ.get("DATABASE_URL") or await _embedded_postgres(stack, state_dir)
         socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulse-"))) / "order-api.sock"
         environ = {
@@ -156,6 +158,8 @@ async def open_all(
             telegram.notify,
             master=master,
             latest=latest,
+            exchange=broker.broker if isinstance(broker.broker, VirtualExchange) else None,
+            circuits=broker.circuits,
         )
         background = Background(
             BackgroundPorts(

@@ -120,7 +120,7 @@ async def open_broker(
         PulseError: it cannot be opened; the text says why.
     """
     if settings.zerodha is None and settings.kotak is None:
-        async with open_market(settings.market_feed, settings.feed_speed, clock) as market:
+        async with open_market(settings, clock) as market:
             yield OpenBroker(market.exchange, always_open)
         return
     async with _open_real(settings, database, clock) as real:
@@ -129,13 +129,10 @@ async def open_broker(
             return
         assert real.reads is not None, "a real broker has them"
         async with open_virtual_broker(
-            real.reads,
-            clock,
-            poll_s=settings.virtual_broker_poll_seconds,
-            on_quotes_failed=on_quotes_failed,
+            settings, real.reads, clock, on_quotes_failed=on_quotes_failed
         ) as virtual:
             # Without a session there are no quotes, so nothing would come of an order.
-            yield OpenBroker(virtual, real.is_open)
+            yield OpenBroker(virtual, real.is_open, circuits=real.circuits)
 
 
 def _open_real(settings: Settings, database: Database, clock: Clock) -> AbstractAsyncContextManager[OpenBroker]:

@@ -83,6 +83,6 @@ async def open_kotak(settings: KotakSettings, database: Database, clock: Clock) 
         tokens=token,
     )
     try:
-        yield OpenBroker(broker, sessions.is_open, broker.reads)
+        yield OpenBroker(broker, sessions.is_open, broker.reads, broker.reads)
     finally:
         await broker.close()

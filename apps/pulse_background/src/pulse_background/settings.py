@@ -41,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     broker_type: str = "virtual"
     virtual_broker_reads: str | None = None
     virtual_broker_poll_seconds: float = 1.0
+    virtual_broker_capital: int | None = None
     market_feed: str = "synthetic"
     feed_speed: float = 1.0
     tag_prefix: str = "PU"
@@ -196,6 +197,9 @@ def _check(settings: Settings) -> None:
     if settings.virtual_broker_reads is not None and settings.broker_type in _BROKERS:
         # Somebody would think that no real orders are placed.
         raise SettingsError("VIRTUAL_BROKER_READS goes with BROKER_TYPE=virtual only")
+    if settings.virtual_broker_capital is not None and settings.broker_type in _BROKERS:
+        # Somebody would think that it limits real orders.
+        raise SettingsError("VIRTUAL_BROKER_CAPITAL goes with BROKER_TYPE=virtual only")
     if re.fullmatch(r"[A-Z0-9]{2}", settings.tag_prefix) is None:
         raise SettingsError("TAG_PREFIX must be two of A-Z and 0-9")
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", settings.broker_account) is None:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from random import Random
 
 from msgspec import Struct
@@ -14,6 +15,9 @@ from pulse_adapters.feeds.synthetic import SyntheticFeed
 from pulse_adapters.virtual.broker import VirtualBroker
 from pulse_adapters.virtual.exchange import VirtualExchange
 from pulse_background.market.quotes import FeedQuotes
+from pulse_background.settings import Settings
+from pulse_domain.account import Account, AccountSettings
+from pulse_domain.charges import NO_CHARGES
 from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Tick
 from pulse_domain.ports.broker_reads import BrokerReads
@@ -25,9 +29,18 @@ class VirtualMarket(Struct, frozen=True):
     feed: SyntheticFeed | ReplayFeed
 
 
+def open_account(settings: Settings) -> Account | None:
+    """The account of the virtual broker, where it is to have one; it begins anew with the process."""
+    if settings.virtual_broker_capital is None:
+        return None
+    account = Account(AccountSettings(charges=settings.market.charges or NO_CHARGES))
+    account.open(Decimal(settings.virtual_broker_capital))
+    return account
+
+
 @asynccontextmanager
 async def open_market(
-    feed: str, speed: float, clock: Clock, latest: Mapping[Instrument, Tick] | None = None
+    settings: Settings, clock: Clock, latest: Mapping[Instrument, Tick] | None = None
 ) -> AsyncIterator[VirtualMarket]:
     """Run an exchange; its book lives and ends with the process.
 
@@ -36,25 +49,29 @@ async def open_market(
     Raises:
         FeedSpecError, FeedFileError: the feed cannot be played.
     """
-    prices = await asyncio.to_thread(open_feed, parse_feed(feed), clock, speed=speed)
+    prices = await asyncio.to_thread(
+        open_feed, parse_feed(settings.market_feed), clock, speed=settings.feed_speed
+    )
     # Only latencies are drawn from it.
     quotes = prices if latest is None else FeedQuotes(latest, prices, clock)
-    exchange = VirtualExchange(quotes, clock, Random(secrets.randbits(64)))  # noqa: S311
+    rng = Random(secrets.randbits(64))  # noqa: S311
+    exchange = VirtualExchange(quotes, clock, rng, account=open_account(settings))
     async with _matching(exchange):
         yield VirtualMarket(exchange, prices)
 
 
 @asynccontextmanager
 async def open_virtual_broker(
-    reads: BrokerReads, clock: Clock, *, poll_s: float, on_quotes_failed: Callable[[], object]
+    settings: Settings, reads: BrokerReads, clock: Clock, *, on_quotes_failed: Callable[[], object]
 ) -> AsyncIterator[VirtualBroker]:
     """The same, around a real broker that is only read from."""
     broker = VirtualBroker(
         reads,
         clock,
         Random(secrets.randbits(64)),  # noqa: S311  # as above
-        poll_interval_s=poll_s,
+        poll_interval_s=settings.virtual_broker_poll_seconds,
         on_quotes_failed=on_quotes_failed,
+        account=open_account(settings),
     )
     async with _matching(broker):
         yield broker

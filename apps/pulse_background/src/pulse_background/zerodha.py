@@ -14,16 +14,18 @@ from pulse_adapters.zerodha.settings import ZerodhaSettings
 from pulse_domain.errors import PulseError
 from pulse_domain.ports.broker import Broker
 from pulse_domain.ports.broker_reads import BrokerReads
+from pulse_domain.ports.circuit_reads import CircuitReads
 from pulse_domain.ports.clock import Clock
 
 
 class OpenBroker(Struct, frozen=True):
     """is_open: whether anything can be sent; at a real broker nothing can without a session.
-    reads: a real broker's quotes and account."""
+    reads, circuits: a real broker's quotes and account, and its circuit limits."""
 
     broker: Broker
     is_open: Callable[[], Awaitable[bool]]
     reads: BrokerReads | None = None
+    circuits: CircuitReads | None = None
 
 
 @asynccontextmanager
@@ -55,6 +57,6 @@ async def open_zerodha(
         units=PostgresBrokerUnits(database),
     )
     try:
-        yield OpenBroker(broker, sessions.is_open, broker.reads)
+        yield OpenBroker(broker, sessions.is_open, broker.reads, broker.reads)
     finally:
         await broker.close()

@@ -23,10 +23,11 @@ from pulse_adapters.queue.dramatiq import DramatiqQueue
 from pulse_adapters.queue.memory import InProcessQueue
 from pulse_adapters.queue.redis_broker import redis_broker
 from pulse_adapters.risk_gate import build_risk_gate
+from pulse_adapters.virtual.exchange import VirtualExchange
 from pulse_adapters.virtual.instrument_master import VirtualInstrumentMaster
 from pulse_background.alerts import Notify
 from pulse_background.market.desk import DeskPorts, DeskSettings, MarketDesk
-from pulse_background.market.feeds import OpenFeed, open_feed
+from pulse_background.market.feeds import OpenFeed, open_circuits, open_feed
 from pulse_background.market_metrics import BusMetrics, DeskMetrics, RecorderMetrics
 from pulse_background.settings import Settings, feed_instruments, pace_limits, words
 from pulse_background.telegram import open_telegram
@@ -34,6 +35,7 @@ from pulse_background.workers.slice_executor import always_open
 from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Tick
 from pulse_domain.orders.model import NewOrder
+from pulse_domain.ports.circuit_reads import CircuitReads
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.instrument_master import InstrumentMaster
 from pulse_domain.ports.work_queue import WorkQueue
@@ -67,12 +69,15 @@ def make_desk(
     *,
     master: InstrumentMaster | None = None,
     latest: dict[Instrument, Tick] | None = None,
+    exchange: VirtualExchange | None = None,
+    circuits: CircuitReads | None = None,
     registry: CollectorRegistry | None = None,
 ) -> MarketDesk:
     """Put a desk together.
 
     master: of the virtual exchange, where its ticks are those of a feed.
-    latest: as in `DeskPorts`. registry: where its figures are shown.
+    latest, circuits: as in `DeskPorts`. registry: where its figures are shown.
+    exchange: of this process, which is to fill by the ticks.
     """
     store, ids, market = PostgresOrderStore(database), RandomIds(clock), settings.market
     listed = None
@@ -103,6 +108,7 @@ def make_desk(
     def accept(on_new: Callable[[NewOrder], None]) -> AcceptOrder:
         return AcceptOrder(store, terms, queue, clock, ids, limits, gate, risk, on_new)
 
+    nothing: Callable[[object], None] = lambda prices: None  # noqa: E731
     bus = InProcessEventBus(clock)
     desk = MarketDesk(
         DeskPorts(
@@ -121,8 +127,11 @@ def make_desk(
             is_made_up=opened.is_made_up,
             # A recording is one already.
             ticks=None if opened.recorded is not None else PostgresTickStore(database),
+            circuits=circuits,
             notify=notify,
             latest={} if latest is None else latest,
+            on_ticks=nothing if exchange is None else exchange.on_ticks,
+            on_backfill=nothing if exchange is None else exchange.on_candles,
         ),
         desk_settings(settings),
     )
@@ -145,16 +154,26 @@ async def open_desk(settings: Settings, metrics: Metrics) -> AsyncIterator[Marke
     try:
         database = Database(pool)
         opened = await open_feed(settings, database, clock)
-        async with open_telegram(
-            settings.telegram,
-            PostgresOrderStore(database),
-            database,
-            always_open,
-            clock,
-            broker=settings.virtual_broker_reads or settings.broker_type,
-        ) as telegram:
+        async with (
+            open_circuits(settings, database, clock) as circuits,
+            open_telegram(
+                settings.telegram,
+                PostgresOrderStore(database),
+                database,
+                always_open,
+                clock,
+                broker=settings.virtual_broker_reads or settings.broker_type,
+            ) as telegram,
+        ):
             yield make_desk(
-                settings, opened, database, clock, queue, telegram.notify, registry=metrics.registry
+                settings,
+                opened,
+                database,
+                clock,
+                queue,
+                telegram.notify,
+                circuits=circuits,
+                registry=metrics.registry,
             )
     finally:
         await queue.close()

@@ -17,6 +17,7 @@ from pulse_background.market.intake import LiveIntake, RecordedIntake, RunningTo
 from pulse_background.market.live_venue import LivePorts
 from pulse_background.market.order_follower import OrderFollower
 from pulse_background.market.runner import RunnerPorts, RunnerSettings, StrategyRunner
+from pulse_background.workers.circuit_keeper import CircuitKeeper
 from pulse_background.workers.price_keeper import PriceKeeper
 from pulse_background.workers.tick_recorder import TickRecorder
 from pulse_domain.candles import CandleBuilder, ClosedCandle, HoursAt
@@ -25,6 +26,7 @@ from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Tick
 from pulse_domain.orders.model import NewOrder
 from pulse_domain.ports.candle_store import CandleStore
+from pulse_domain.ports.circuit_reads import CircuitReads
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.event_bus import NOTIFICATIONS, TICKS, VALIDATED_ORDERS, EventBus
 from pulse_domain.ports.instrument_master import InstrumentMaster
@@ -65,7 +67,10 @@ class DeskPorts(Struct, frozen=True, kw_only=True):
     recorded: the time of a recording; None for prices of now.
     is_made_up: prices trade around the clock, and begin their volume anew now and then.
     ticks: where they are kept; a recording is one already.
+    circuits: what tells the day's circuit limits; of prices that are no market's nothing does.
     latest: filled with the last tick of each instrument.
+    on_ticks, on_backfill: of an exchange in this process, whose orders meet ticks before anybody is told of
+        them, and the candles of holes; they never wait and never raise.
     """
 
     bus: EventBus
@@ -82,8 +87,11 @@ class DeskPorts(Struct, frozen=True, kw_only=True):
     recorded: Clock | None = None
     is_made_up: bool = False
     ticks: TickStore | None = None
+    circuits: CircuitReads | None = None
     notify: Notify = lambda notification: None
     latest: dict[Instrument, Tick] = {}
+    on_ticks: Callable[[Sequence[Tick]], object] = lambda ticks: None
+    on_backfill: Callable[[Sequence[ClosedCandle]], object] = lambda candles: None
 
 
 class CandleFigures(Struct, frozen=True, kw_only=True):
@@ -112,7 +120,12 @@ class MarketDesk:
         self._keeper = CandleKeeper(ports.candles, clock)
         self._checkpoints = CheckpointKeeper(ports.strategies, self._keeper, clock)
         self._follower = OrderFollower(ports.store, clock, poll_s=settings.follow_s)
-        self._prices = PriceKeeper(ports.board, clock)
+        self._circuits = None
+        if ports.circuits is not None:
+            self._circuits = CircuitKeeper(ports.circuits, clock, ports.hours_at)
+            self._prices = PriceKeeper(ports.board, clock, circuits=self._circuits.get)
+        else:
+            self._prices = PriceKeeper(ports.board, clock)
         self._recorder = None
         if ports.ticks is not None:
             self._recorder = TickRecorder(ports.ticks, clock, settings.source)
@@ -164,7 +177,14 @@ class MarketDesk:
         ports = self._ports
         if ports.recorded is None:
             return LiveIntake(
-                ports.bus, self._builder, self._keeper, ports.clock, self._seen, self._gap, latest=ports.latest
+                ports.bus,
+                self._builder,
+                self._keeper,
+                ports.clock,
+                self._seen,
+                self._gap,
+                latest=ports.latest,
+                on_backfill=ports.on_backfill,
             )
         return RecordedIntake(
             ports.bus,
@@ -213,6 +233,8 @@ class MarketDesk:
                 group.create_task(self._follower.run(), name="order-follower")
                 group.create_task(self._intake.run(), name="intake")
                 group.create_task(self._play(), name="feed")
+                if self._circuits is not None:
+                    group.create_task(self._circuits.run(), name="circuits")
                 group.create_task(self._runner.run(), name="strategies")
         finally:
             # Checkpoints wait for candles, so these are stored first; a store that is away is not waited for.
@@ -248,10 +270,13 @@ class MarketDesk:
     def _subscribe(self, instruments: Iterable[Instrument]) -> None:
         wanted = tuple(instruments)
         self._ports.feed.subscribe(wanted)
+        if self._circuits is not None:
+            self._circuits.subscribe(wanted)
         if wanted:
             self._has_instruments.set()
 
     def _seen(self, ticks: Sequence[Tick]) -> None:
+        self._ports.on_ticks(ticks)
         self._runner.take(ticks)
         if self._ports.recorded is None:
             self._prices.append(ticks)

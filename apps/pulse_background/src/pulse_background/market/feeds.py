@@ -2,14 +2,15 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from random import Random
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from pulse_adapters.feeds.replay_feed import ReplayMarketFeed
-from pulse_adapters.feeds.spec import LiveSpec, ReplaySpec, SyntheticSpec, open_market_feed, parse_market_feed
+from pulse_adapters.feeds.spec import LiveSpec, SyntheticSpec, open_market_feed, parse_market_feed
 from pulse_adapters.instruments.calendar import DatedCalendar
 from pulse_adapters.kotak.settings import KotakSettings
 from pulse_adapters.postgres.instrument_master import PostgresInstrumentMaster
@@ -17,11 +18,14 @@ from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.sessions import PostgresSessions
 from pulse_adapters.real_broker.market_stream import LiveFeedSettings
 from pulse_adapters.zerodha.settings import ZerodhaSettings
+from pulse_background.kotak import open_kotak
 from pulse_background.market.hours import around_the_clock
 from pulse_background.settings import Settings, SettingsError
+from pulse_background.zerodha import open_zerodha
 from pulse_domain.candles import HoursAt
 from pulse_domain.errors import PulseError, UnknownInstrument
 from pulse_domain.instruments import Instrument
+from pulse_domain.ports.circuit_reads import CircuitReads
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.market_feed import MarketFeed
 from pulse_domain.use_cases.market_gate import OutsideSession
@@ -79,16 +83,36 @@ async def open_feed(settings: Settings, database: Database, clock: Clock) -> Ope
     if settings.kotak is not None:
         kotak = settings.kotak
         live["kotak"] = lambda: _kotak(kotak, settings, database, clock, hours_at)
-    if isinstance(spec, ReplaySpec):
-        feed = await asyncio.to_thread(open_market_feed, spec, clock, speed=settings.feed_speed)
-    else:
-        feed = open_market_feed(spec, clock, live=live)
+    feed = await asyncio.to_thread(open_market_feed, spec, clock, speed=settings.feed_speed, live=live)
     return OpenFeed(
         feed=feed,
         hours_at=hours_at,
         recorded=feed.clock if isinstance(feed, ReplayMarketFeed) else None,
         is_made_up=is_made_up,
     )
+
+
+@asynccontextmanager
+async def open_circuits(
+    settings: Settings, database: Database, clock: Clock
+) -> AsyncIterator[CircuitReads | None]:
+    """What tells the circuit limits: the broker whose prices the feed has. Of other feeds nothing does.
+
+    Raises:
+        PulseError: what the broker's adapter needs is not installed.
+    """
+    spec = parse_market_feed(settings.market_feed)
+    if not isinstance(spec, LiveSpec):
+        yield None
+    elif spec.broker == "zerodha":
+        assert settings.zerodha is not None, "checked by `check_feed`"
+        async with open_zerodha(settings.zerodha, database, clock) as zerodha:
+            yield zerodha.circuits
+    else:
+        assert settings.kotak is not None, "checked by `check_feed`"
+        # The workers log in; here their session is only used.
+        async with open_kotak(replace(settings.kotak, unattended_login=False), database, clock) as kotak:
+            yield kotak.circuits
 
 
 def _zerodha(
@@ -122,13 +146,17 @@ def _kotak(
 ) -> MarketFeed:
     try:
         from pulse_adapters.kotak.market_feed import KotakFeed
+        from pulse_adapters.kotak.sdk import load_sdk
         from pulse_adapters.kotak.sessions import BROKER, KotakSessions
         from pulse_adapters.sealing import TokenSeal
+
+        load_sdk()  # not within the time of the first call
     except ModuleNotFoundError as error:
         raise PulseError(f'{error.name} is not installed: pip install "pulse-adapters[kotak]"') from error
     # The workers log in; here their session is only used.
     sessions = KotakSessions(PostgresSessions(database), TokenSeal(kotak.session_secrets), clock)
     return KotakFeed(
+        kotak,
         sessions,
         clock,
         _rng(),

@@ -171,6 +171,7 @@ class StrategyHost:
             # From here on nothing is missed: what comes live waits for its turn.
             self._subscribe()
             await self._begin(venue, checkpoint)
+        self._changed.set()
         self._telling = asyncio.create_task(self._tell_news(), name=f"updates of {plan.name}")
 
     async def _begin(self, venue: Venue, checkpoint: Checkpoint | None) -> None:
@@ -301,6 +302,7 @@ class StrategyHost:
         async with self._turn:
             if not self._ended:
                 await self._work(Prepared(terms=None if terms is None else tuple(terms.items()), money=money))
+        self._changed.set()
 
     # --- orders
 
@@ -468,6 +470,7 @@ class StrategyHost:
         async with self._turn:
             self._ended = True
             self._has_news.set()
+        self._changed.set()
         for subscription in self._subscriptions:
             subscription.cancel()
         late = [*self._late_work, *([self._telling] if self._telling is not None else [])]

@@ -33,6 +33,7 @@ class LiveIntake:
     """Implements `FeedSink`. latest: filled with the last tick of each instrument.
 
     on_ticks: told of ticks at once, before anybody on the bus.
+    on_backfill: told of candles of holes at once.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class LiveIntake:
         on_ticks: Callable[[Sequence[Tick]], None],
         on_gap: OnGap,
         latest: dict[Instrument, Tick],
+        on_backfill: Callable[[Sequence[ClosedCandle]], object] = lambda candles: None,
     ) -> None:
         self._bus = bus
         self._builder = builder
@@ -51,6 +53,7 @@ class LiveIntake:
         self._clock = clock
         self._on_ticks = on_ticks
         self._on_gap = on_gap
+        self._on_backfill = on_backfill
         self._latest = latest
 
     def now(self) -> datetime:
@@ -69,6 +72,7 @@ class LiveIntake:
     def backfill(self, candles: Sequence[ClosedCandle]) -> None:
         # Stored for whoever looks back. Strategies were told what was seen, and are not told otherwise.
         self._keeper.append(candles)
+        self._on_backfill(candles)
 
     async def run(self) -> None:
         while True:

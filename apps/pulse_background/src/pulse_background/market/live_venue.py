@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 CLIENT = ClientId("strategy")
 _RETRY_S = 0.5
 _ZERO = Decimal(0)
+_ORDERS_MAX = 2_000
 _FINEST = Decimal("0.0001")
 
 
@@ -91,6 +92,7 @@ class LiveVenue:
         self._stored: dict[tuple[Instrument, Product], Standing] = {}
         self._traded: list[_Traded] = []
         self._standings: dict[tuple[Instrument, Product], Standing] = {}
+        self._version = 0
 
     async def open(self, memory: Any, orders: tuple[KnownOrder, ...]) -> Opening:
         store, follower = self._ports.store, self._ports.follower
@@ -191,6 +193,9 @@ class LiveVenue:
         key = signal.order_unique_key
         if key in self._orders:
             return
+        if len(self._orders) > _ORDERS_MAX:
+            # Their fills are in the store; until that is read again, they count as they were told.
+            self._orders = {name: each for name, each in self._orders.items() if not each.done}
         order = self._orders[key] = _Order(signal.request, order_id)
         self._ports.follower.follow(order_id, self._follow(key, order))
         if key in self._to_cancel:
@@ -259,6 +264,7 @@ class LiveVenue:
         )
         self._traded.append(traded)
         self._add([traded])
+        self._version += 1
 
     def _add(self, traded: Iterable[_Traded]) -> None:
         for each in traded:
@@ -277,6 +283,7 @@ class LiveVenue:
         self._traded = [each for each in self._traded if each.order_id in followed]
         self._standings = dict(self._stored)
         self._add(self._traded)
+        self._version += 1
         return self._money()
 
     def _money(self) -> Money:
@@ -294,7 +301,7 @@ class LiveVenue:
                         blocked=abs(cost),
                     )
                 )
-        return Money(settled=settled, held=tuple(held))
+        return Money(settled=settled, version=self._version, held=tuple(held))
 
     def acknowledge(self, told: Told) -> None:
         pass  # the journal keeps it

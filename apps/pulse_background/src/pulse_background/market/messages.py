@@ -28,9 +28,12 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 class Money(Struct, frozen=True, kw_only=True):
-    """settled: the capital and the results of what was closed, in rupees, whatever is tied up of it."""
+    """settled: the capital and the results of what was closed, in rupees, whatever is tied up of it.
+    version: grows with every change; what is older than what is known tells nothing.
+    """
 
     settled: Decimal
+    version: int = 0
     held: tuple[Held, ...] = ()
 
 

@@ -17,9 +17,9 @@ from msgspec import Struct
 
 from pulse_background.market.messages import Held, KnownOrder, Money, Told
 from pulse_background.market.venue import STALE, Opening, refusal
-from pulse_domain.account import Ledger
+from pulse_domain.account import Ledger, refusal_code
 from pulse_domain.account.book import BookState, rupees
-from pulse_domain.errors import AccountError, InsufficientFunds, InsufficientHoldings, MatchingError
+from pulse_domain.errors import AccountError, MatchingError
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.market.sessions import indian_day
 from pulse_domain.matching import (
@@ -214,7 +214,7 @@ class PaperVenue:
             self._ledger.block(book, _sign(request), part.quantity, price)
         except AccountError as error:
             part.end, part.sent_on = "REJECTED", today
-            self._tell(order, reason_code=_reason_code(error))
+            self._tell(order, reason_code=refusal_code(error))
             return
         part.price, part.sent_on = price, today
         self._hand_over(order, number, part)
@@ -394,11 +394,3 @@ class PaperVenue:
 
 def _sign(request: OrderRequest) -> int:
     return 1 if request.side is Side.BUY else -1
-
-
-def _reason_code(error: AccountError) -> str:
-    if isinstance(error, InsufficientFunds):
-        return "INSUFFICIENT_FUNDS"
-    if isinstance(error, InsufficientHoldings):
-        return "INSUFFICIENT_HOLDINGS"
-    return str(error.details.get("code", "REFUSED"))

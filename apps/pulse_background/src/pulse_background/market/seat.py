@@ -105,7 +105,7 @@ class Seat:
             case Prepared(terms=terms, money=money):
                 if terms is not None:
                     self._terms = dict(terms)
-                self._money = money or self._money
+                self._take_money(money)
             case Remember():
                 self._answer(Remembered(at=self._at, memory=self._memory()))
 
@@ -161,8 +161,7 @@ class Seat:
         update = message.update
         key = update.order_unique_key
         known = self._orders.get(key)
-        if message.money is not None:
-            self._money = message.money
+        self._take_money(message.money)
         if known is None:
             return  # of a life before this one
         self._orders[key] = replace(known, update=update, seq=max(known.seq, message.seq))
@@ -170,6 +169,10 @@ class Seat:
         if self._hears_updates:
             self._enter(update.at, "u")
             self._playing.on_order_update(update)
+
+    def _take_money(self, money: Money | None) -> None:
+        if money is not None and money.version >= self._money.version:
+            self._money = money
 
     def _forget_done(self) -> None:
         if len(self._orders) > 2 * _DONE_MAX:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from decimal import Decimal
 
 import structlog
 from msgspec import Struct
@@ -13,6 +12,7 @@ from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Tick
 from pulse_domain.matching.values import check_tick
 from pulse_domain.minute_vwap import MinuteVwap
+from pulse_domain.ports.circuit_reads import CircuitLimits
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.price_board import PriceBoard
 from pulse_domain.risk import PriceFacts
@@ -22,8 +22,6 @@ log = structlog.get_logger(__name__)
 
 # What claims to be further ahead would hide the prices that come until then.
 _AHEAD_MAX = timedelta(seconds=60)
-
-CircuitLimits = tuple[Decimal, Decimal]
 
 
 class PriceFigures(Struct, frozen=True, kw_only=True):
@@ -43,7 +41,7 @@ class PriceKeeper:
     What changed is published every `publish_s`. A batch that fails is given up: the next has what is newer, and
     what did not change is told again.
 
-    circuits: the lower and the upper limit of the day, where somebody knows.
+    circuits: the limits of the day, where somebody knows.
     """
 
     def __init__(

@@ -4,8 +4,6 @@ The SDK's own client is not used. It gives up for good after five attempts to co
 link is silent, keeps what nobody has taken yet without a bound, holds prices back while a subscription is not
 acknowledged and then gives the last of each only, logs a line for each, and makes floats of them. The frames
 are read here instead; tests hold the reading against the SDK's.
-
-History is not read: holes are told, and not filled.
 """
 
 import asyncio
@@ -17,9 +15,12 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from pulse_adapters.kotak.history import KotakHistory
+from pulse_adapters.kotak.line import Line
 from pulse_adapters.kotak.packets import Packet, parse_frame
 from pulse_adapters.kotak.sessions import BROKER, KotakSessions, NeoSession
-from pulse_adapters.kotak.wire import SEGMENTS
+from pulse_adapters.kotak.settings import KotakSettings
+from pulse_adapters.kotak.wire import scrip_name
 from pulse_adapters.real_broker.market_stream import (
     GARBAGE,
     NOTHING,
@@ -33,6 +34,7 @@ from pulse_adapters.real_broker.market_stream import (
 from pulse_domain.candles import HoursAt
 from pulse_domain.instruments import Instrument
 from pulse_domain.ports.clock import Clock
+from pulse_domain.ports.market_feed import FeedSink
 
 INSTRUMENTS_MAX = 3000
 _CONNECTED, _WELCOME, _NOT_WELCOME = 1119, 1117, 1120
@@ -64,8 +66,8 @@ class NeoWire:
         self._dividers: dict[str, int] = {}
 
     def name_of(self, instrument: Instrument, token: str) -> str | None:
-        segment = SEGMENTS.get(instrument.exchange)
-        return None if segment is None else f"{segment}|{token}"
+        name = scrip_name(instrument, token)
+        return None if name is None else "|".join(name)
 
     async def connect(
         self, http: aiohttp.ClientSession, session: NeoSession, options: dict[str, Any]
@@ -141,10 +143,14 @@ class NeoWire:
 
 
 class KotakFeed(LiveFeed[NeoSession]):
-    """Implements the `MarketFeed` port. tokens, hours_at: as for `LiveFeed`."""
+    """Implements the `MarketFeed` port.
+
+    tokens, hours_at: as for `LiveFeed`. Holes are filled from the broker's minute candles, but for commodities.
+    """
 
     def __init__(
         self,
+        settings: KotakSettings,
         sessions: KotakSessions,
         clock: Clock,
         rng: Random,
@@ -153,6 +159,7 @@ class KotakFeed(LiveFeed[NeoSession]):
         hours_at: HoursAt,
         feed: LiveFeedSettings | None = None,
     ) -> None:
+        self._history = KotakHistory(sessions, tokens, clock)
         super().__init__(
             feed or LiveFeedSettings(),
             NeoWire(clock),
@@ -161,7 +168,21 @@ class KotakFeed(LiveFeed[NeoSession]):
             current_session=sessions.current,
             tokens=tokens,
             hours_at=hours_at,
+            history=self._history.read,
         )
+        self._kotak = settings
+
+    async def run(self, sink: FeedSink) -> None:
+        settings = self._kotak
+        line = Line(
+            access_token=settings.access_token, login_url=settings.login_url, clock=self._clock, pool_size=1
+        )
+        self._history.line = line
+        try:
+            await super().run(sink)
+        finally:
+            self._history.line = None
+            await line.close()
 
 
 def _said(event: str, names: Sequence[str]) -> Iterable[str]:

@@ -123,6 +123,18 @@ def rows_of(ending: Ending) -> list[Any] | None:
     return rows if isinstance(rows, list) and _stat(body) in (None, "ok") else None
 
 
+def candles_of(ending: Ending) -> list[Any] | None:
+    """The rows of a history, which has words of its own for success and failure; None where it is none."""
+    if not isinstance(ending, Answer) or ending.body is None:
+        return None
+    if code_of(ending.body) == _NO_DATA:
+        return []
+    data = ending.body.get("data")
+    rows = data.get("candles") if isinstance(data, Mapping) else None
+    succeeded = 200 <= ending.status < 300 and ending.body.get("status") == "success"
+    return rows if succeeded and isinstance(rows, list) else None
+
+
 def _succeeded(operation: Operation, answer: Answer) -> bool:
     body = answer.body
     if body is None or not 200 <= answer.status < 300:

@@ -9,6 +9,7 @@ from random import Random
 
 from pulse_adapters.virtual.exchange import VirtualExchange
 from pulse_adapters.virtual.polled_market import PolledMarket
+from pulse_domain.account import Account
 from pulse_domain.instruments import Instrument
 from pulse_domain.ports.broker_reads import BrokerHolding, BrokerPosition, BrokerReads
 from pulse_domain.ports.clock import Clock
@@ -18,7 +19,7 @@ from pulse_domain.ports.market_data import Quote
 class VirtualBroker(VirtualExchange):
     """Implements the ports `Broker` and `MarketData`, and shows the real broker's account.
 
-    rng, latency_ms: as for the exchange.
+    rng, latency_ms, account: as for the exchange.
     poll_interval_s: between two reads of the quotes of all instruments that have working orders.
     on_quotes_failed: called for every such read that fails; until one succeeds nothing fills.
     """
@@ -32,11 +33,19 @@ class VirtualBroker(VirtualExchange):
         latency_ms: tuple[float, float] = (20.0, 60.0),
         poll_interval_s: float = 1.0,
         on_quotes_failed: Callable[[], object] = lambda: None,
+        account: Account | None = None,
     ) -> None:
         self._reads = reads
         # Half a poll, so that every poll reads anew, and all that one poll looks at comes from one read.
         self._quotes = PolledMarket(reads, clock, interval_s=poll_interval_s / 2, on_failure=on_quotes_failed)
-        super().__init__(self._quotes, clock, rng, latency_ms=latency_ms, poll_interval_s=poll_interval_s)
+        super().__init__(
+            self._quotes,
+            clock,
+            rng,
+            latency_ms=latency_ms,
+            poll_interval_s=poll_interval_s,
+            account=account,
+        )
 
     async def quote(self, instrument: Instrument) -> Quote:
         return await self._quotes.quote(instrument)

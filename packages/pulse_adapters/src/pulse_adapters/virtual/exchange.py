@@ -1,26 +1,41 @@
 """The virtual exchange: the Broker port on the matching engine and a price feed.
 
 An order travels to the exchange and its answer back, and both take time. MARKET orders fill on arrival;
-what rests is looked at again by `run`. Unlike real brokers, it refuses a second order with a known tag.
+what rests meets ticks and candles that it is told of (`on_ticks`, `on_candles`), and is looked at by `run`
+where there are none. Unlike real brokers, it refuses a second order with a known tag.
 
 Reason codes, in the order in which they are looked for: TICK_SIZE, LOT_SIZE, FREEZE_QUANTITY,
-DUPLICATE_TAG, INVALID_ORDER (all refused at once); NO_MARKET_DATA (a REJECTED row in the book). For cancel
-and modify: ORDER_NOT_FOUND, ORDER_NOT_OPEN. An answer that does not come: TIMEOUT. After `close`: CLOSED.
-Where prices cannot be read at all, nothing is taken: NO_QUOTES.
+DUPLICATE_TAG, INVALID_ORDER (all refused at once); NO_MARKET_DATA, and with an account INSUFFICIENT_FUNDS,
+INSUFFICIENT_HOLDINGS, CHARGES_UNKNOWN or REFUSED (a REJECTED row in the book; the same refuse a modification
+at once). For cancel and modify: ORDER_NOT_FOUND, ORDER_NOT_OPEN. An answer that does not come: TIMEOUT. After
+`close`: CLOSED. Where prices cannot be read at all, nothing is taken: NO_QUOTES.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from random import Random
 
 from pulse_adapters.updates import Subscriptions
 from pulse_adapters.virtual.faults import Call, Truncate
 from pulse_adapters.virtual.line import Line
+from pulse_adapters.virtual.missed_minutes import MissedMinutes
+from pulse_adapters.virtual.money import Money
 from pulse_adapters.virtual.order_book import WORKING, VirtualOrderBook
+from pulse_domain.account import Account
+from pulse_domain.candles import ClosedCandle
 from pulse_domain.errors import BrokerRejected, BrokerUnavailable, MarketDataUnavailable, MatchingError
 from pulse_domain.instruments import Instrument, InstrumentTerms
-from pulse_domain.matching import MatchingEngine, Rejected, Tick, VenueOrder
+from pulse_domain.matching import (
+    Accepted,
+    Candle,
+    MatchingEngine,
+    Result,
+    Tick,
+    Triggered,
+    VenueOrder,
+)
 from pulse_domain.matching.values import check_order, check_tick
 from pulse_domain.orders.events import Fill
 from pulse_domain.orders.ids import BrokerOrderId
@@ -38,6 +53,7 @@ class VirtualExchange:
     poll_interval_s: how often `run` looks at the prices of resting orders.
     fill_on_touch: whether a trade at its limit fills a resting order.
     updates_max: how many updates wait for a slow subscriber before it loses the oldest.
+    account: whose money and shares orders need, opened; without one nothing is counted.
     """
 
     name = "virtual"
@@ -52,6 +68,7 @@ class VirtualExchange:
         poll_interval_s: float = 0.25,
         fill_on_touch: bool = False,
         updates_max: int = 10_000,
+        account: Account | None = None,
     ) -> None:
         self._line = Line(clock, rng, latency_ms)
         self.faults = self._line.faults
@@ -63,6 +80,10 @@ class VirtualExchange:
         self._engine = MatchingEngine(fill_on_touch=fill_on_touch)
         self._updates = Subscriptions(updates_max)
         self._book = VirtualOrderBook(self._publish)
+        self._money = Money(account)
+        self._minutes = MissedMinutes()
+        # What ticks have come of since the last poll.
+        self._ticked: set[Instrument] = set()
         self._cancels: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -72,14 +93,60 @@ class VirtualExchange:
             await self.match_resting()
 
     async def match_resting(self) -> None:
-        """Look at the market once for every instrument with working orders."""
+        """Look at the market once for every instrument with working orders of which no tick came meanwhile."""
+        ticked, self._ticked = self._ticked, set()
         for instrument in self._engine.instruments():
+            if instrument in ticked:
+                continue
             try:
                 tick = await self._look(instrument)
             except BrokerUnavailable:
                 return  # nothing is known, so nothing fills
-            if tick is not None:
-                self._book.apply(self._engine.process_tick(tick), self._clock.now())
+            # A tick that has come meanwhile is newer.
+            if tick is not None and instrument not in self._ticked:
+                self._apply(self._engine.process_tick(tick))
+
+    def on_ticks(self, ticks: Sequence[Tick]) -> None:
+        """Let working orders meet ticks as they come; never waits and never raises."""
+        for tick in ticks:
+            self._ticked.add(tick.instrument)
+            self._minutes.saw(tick)
+            if self._engine.reach(tick.instrument) and self._money.can_count(tick.price, tick.bid, tick.ask):
+                with suppress(MatchingError):  # a tick that no order may meet
+                    self._apply(self._engine.process_tick(tick))
+
+    def on_candles(self, closed: Sequence[ClosedCandle]) -> None:
+        """Let working orders meet what ticks did not show, by the rule of `missed_minutes`; as `on_ticks`."""
+        for each in closed:
+            candle = each.candle
+            if each.minutes == 1 and candle is not None and self._minutes.is_left(candle):
+                self._meet_candle(candle)
+
+    def _meet_candle(self, candle: Candle) -> None:
+        orders = self._engine.working_orders()
+        there = [order.order_id for order in orders if order.instrument == candle.instrument]
+        if not there or not self._money.can_count(candle.open):
+            return
+        with suppress(MatchingError), self._engine.set_aside(self._minutes.too_late_for(candle, there)):
+            self._apply(self._engine.process_candle(candle), candle)
+
+    def _apply(self, results: Sequence[Result], candle: Candle | None = None) -> None:
+        """Bring money and book to what the engine says; candle: what made it say so, where it was one."""
+        now = self._clock.now()
+        self._money.settle(results, now)
+        for result in results:
+            match result:
+                case Accepted():
+                    self._minutes.changed(result.order_id, now)
+                case Triggered() if candle is not None:
+                    self._minutes.changed_in(result.order_id, candle)
+                case Triggered():
+                    self._minutes.changed(result.order_id, now)
+                case _:
+                    pass
+            if not self._engine.open_quantity(result.order_id):
+                self._minutes.ended(result.order_id)
+        self._book.apply(results, now)
 
     async def place(self, ticket: OrderTicket, *, timeout_s: float) -> BrokerOrderId:
         async with self._line.round_trip(Call.PLACE, timeout_s):
@@ -110,15 +177,16 @@ class VirtualExchange:
             raise BrokerRejected("INVALID_ORDER", e.message) from e
         self._book.add(order_id, ticket, now, hidden_reads=self.faults.hidden_reads)
         self.faults.hidden_reads = 0
-        if tick is not None:
-            self._book.apply(self._engine.submit(order, tick), now)
-        else:
+        try:
+            if tick is None:
+                raise BrokerRejected("NO_MARKET_DATA", f"there is no price for {ticket.instrument}")
+            self._money.block(order_id, ticket, tick.price, now)
+        except BrokerRejected as refused:
             self._book.change(
-                order_id,
-                BrokerOrderStatus.REJECTED,
-                reason_code="NO_MARKET_DATA",
-                reason=f"there is no price for {ticket.instrument}",
+                order_id, BrokerOrderStatus.REJECTED, reason_code=refused.reason_code, reason=refused.message
             )
+        else:
+            self._apply(self._engine.submit(order, tick))
         return order_id
 
     async def cancel(self, broker_order_id: BrokerOrderId, *, timeout_s: float) -> None:
@@ -133,7 +201,7 @@ class VirtualExchange:
     async def _carry_out_cancel(self, order_id: BrokerOrderId) -> None:
         # The wish reaches the matching later than the broker; the order may fill in between.
         await self._clock.sleep(self._line.latency_s())
-        self._book.apply(self._engine.cancel(order_id), self._clock.now())
+        self._apply(self._engine.cancel(order_id))
 
     async def modify(
         self, broker_order_id: BrokerOrderId, *, quantity: int, limit_price: Decimal | None, timeout_s: float
@@ -145,16 +213,18 @@ class VirtualExchange:
             _check_prices(terms, limit_price)
             _check_quantity(terms, quantity)
             tick = await self._look_within(row.instrument, timeout_s / 2)
+            if not self._engine.open_quantity(broker_order_id):
+                raise BrokerRejected("ORDER_NOT_OPEN", "the order has just ended")
             try:
-                results = self._engine.modify(
-                    broker_order_id, quantity=quantity, limit_price=limit_price, quote=tick
-                )
+                with self._money.changed(broker_order_id, quantity, limit_price):
+                    results = self._engine.modify(
+                        broker_order_id, quantity=quantity, limit_price=limit_price, quote=tick
+                    )
             except MatchingError as e:
                 raise BrokerRejected("INVALID_ORDER", e.message) from e
-            if any(isinstance(result, Rejected) for result in results):
-                raise BrokerRejected("ORDER_NOT_OPEN", "the order has just ended")
+            self._minutes.changed(broker_order_id, self._clock.now())
             self._book.resize(broker_order_id, quantity)
-            self._book.apply(results, self._clock.now())
+            self._apply(results)
 
     async def order_book(self) -> BookRead:
         began_at = self._clock.now()
@@ -216,7 +286,7 @@ class VirtualExchange:
             check_tick(tick)
         except (MarketDataUnavailable, MatchingError):
             return None
-        return tick
+        return tick if self._money.can_count(tick.price, tick.bid, tick.ask) else None
 
     def _publish(self, row: BrokerOrder) -> None:
         for _ in range(self.faults.copies_of_update()):

@@ -18,7 +18,7 @@ from pulse_adapters.real_broker.market_stream import (
     Tokens,
 )
 from pulse_adapters.real_broker.rows import UnreadableRow
-from pulse_adapters.zerodha.history import MinuteHistory
+from pulse_adapters.zerodha.history import ZerodhaHistory
 from pulse_adapters.zerodha.line import Line
 from pulse_adapters.zerodha.packets import BadFrame, Packet, parse_frame
 from pulse_adapters.zerodha.sessions import BROKER, ZerodhaSessions
@@ -92,7 +92,7 @@ class ZerodhaFeed(LiveFeed[str]):
         hours_at: HoursAt,
         feed: LiveFeedSettings | None = None,
     ) -> None:
-        self._history = MinuteHistory(sessions, tokens, clock)
+        self._history = ZerodhaHistory(sessions, tokens, clock)
         super().__init__(
             feed or LiveFeedSettings(),
             KiteWire(settings),

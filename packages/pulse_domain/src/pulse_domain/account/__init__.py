@@ -14,6 +14,7 @@ from pulse_domain.account.values import (
     Margin,
     OrderEntry,
     Position,
+    refusal_code,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "Position",
     "Tab",
     "Working",
+    "refusal_code",
 ]

@@ -7,7 +7,7 @@ from decimal import Decimal
 from msgspec import Struct, field
 
 from pulse_domain.charges import NO_CHARGES, NOTHING, ChargesBreakdown, ChargesSchedule, Segment
-from pulse_domain.errors import AccountError
+from pulse_domain.errors import AccountError, InsufficientFunds, InsufficientHoldings
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders.model import Product, Side
 
@@ -62,6 +62,15 @@ class Contract(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.multiplier < 1:
             raise AccountError("the multiplier must be 1 or above", field="multiplier")
+
+
+def refusal_code(error: AccountError) -> str:
+    """What an order that the account refuses has as its reason."""
+    if isinstance(error, InsufficientFunds):
+        return "INSUFFICIENT_FUNDS"
+    if isinstance(error, InsufficientHoldings):
+        return "INSUFFICIENT_HOLDINGS"
+    return str(error.details.get("code", "REFUSED"))
 
 
 def _full_value() -> dict[tuple[Product, Segment], Margin]:

@@ -14,7 +14,7 @@ from itertools import groupby
 from operator import itemgetter
 from random import Random
 
-from pulse_domain.account import Ledger, Tab
+from pulse_domain.account import Ledger, Tab, refusal_code
 from pulse_domain.backtest.equity import rupees
 from pulse_domain.backtest.intake import Intake
 from pulse_domain.backtest.lanes import NEVER, CandleLane, Lane, TickLane
@@ -23,8 +23,6 @@ from pulse_domain.backtest.tracking import Fact, FillRow, Sent, TrackedExecution
 from pulse_domain.backtest.values import BacktestSettings, TimedOrder, matching_of
 from pulse_domain.errors import (
     AccountError,
-    InsufficientFunds,
-    InsufficientHoldings,
     InvalidSettings,
     NotFound,
     PulseError,
@@ -348,7 +346,7 @@ class Run:
         self._take(lane, self._engine.submit(venue_order, at=to_time(self.now_us)))
 
     def _refuse(self, order: TrackedOrder, execution: TrackedExecution, error: AccountError) -> None:
-        code = _reason_code(error)
+        code = refusal_code(error)
         self._last_number = execution.number = self._last_number + 1
         order.reason_code = code
         self._finish(order, execution, _REFUSED, code, str(error))
@@ -724,14 +722,6 @@ def _state(order: TrackedOrder) -> OrderState:
     if order.filled >= order.request.total_quantity:
         return OrderState.FILLED
     return OrderState.PARTIALLY_FILLED if order.filled else _STATES[_GRAVITY[order.ended]]
-
-
-def _reason_code(error: AccountError) -> str:
-    if isinstance(error, InsufficientFunds):
-        return "INSUFFICIENT_FUNDS"
-    if isinstance(error, InsufficientHoldings):
-        return "INSUFFICIENT_HOLDINGS"
-    return str(error.details.get("code", "REFUSED"))
 
 
 def average_price(order: TrackedOrder, fills: Sequence[FillRow]) -> Decimal | None:

@@ -25,6 +25,8 @@ Rules:
 - A candle without volume that may not fill is passed over: nothing fires, IOC orders wait for the next.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from random import Random
@@ -234,6 +236,20 @@ class MatchingEngine:
                     working.seq = self._next_seq()
                     self._floor.enter(working, look, results)
         return tuple(results)
+
+    @contextmanager
+    def set_aside(self, order_ids: Iterable[str]) -> Iterator[None]:
+        """Within, these working orders meet no look at the market, the only thing to be done in it; they keep
+        their places."""
+        known = [self._floor.working[order_id] for order_id in order_ids if order_id in self._floor.working]
+        aside = [working for working in known if not working.travels]
+        for working in aside:
+            self._floor.books[working.order.instrument].remove(working)
+        try:
+            yield
+        finally:
+            for working in aside:
+                self._floor.rest(working)
 
     def _due(self, at: datetime | None, quote: Tick | None) -> datetime | None:
         """When an order is at the venue; None is at once."""

@@ -9,7 +9,7 @@ from typing import Any
 from pulse_adapters.simulator.catalog import Listing
 from pulse_adapters.simulator.desk import Desk
 from pulse_adapters.simulator.kotak.errors import NeoError, invalid, no
-from pulse_adapters.simulator.kotak.names import Scrips, segment, token, trading_symbol
+from pulse_adapters.simulator.kotak.names import Scrips, neo_symbol, segment, token, trading_symbol
 from pulse_adapters.simulator.kotak.scrips import file_paths, paths, scrip_file
 from pulse_adapters.simulator.prices import Bar, Level, Market
 from pulse_domain.units import INDIA
@@ -167,7 +167,7 @@ class MarketPages:
         moneyness = "OTM" if above == (listing.kind == "CE") else "ITM"
         return {
             "instrument": {
-                "neoSymbol": f"{segment(listing)}|{token(listing)}",
+                "neoSymbol": neo_symbol(listing),
                 "symbol": trading_symbol(listing),
                 "optionType": listing.kind,
                 "strikePrice": format(listing.strike.normalize(), "f"),
@@ -192,7 +192,7 @@ class MarketPages:
             return None
         return {
             "inst": {
-                "neoSymbol": f"{segment(listing)}|{token(listing)}",
+                "neoSymbol": neo_symbol(listing),
                 "symbol": trading_symbol(listing),
                 "expiryDt": listing.expiry.strftime("%d-%b-%Y").upper(),
             },

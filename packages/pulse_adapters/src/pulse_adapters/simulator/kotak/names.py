@@ -45,6 +45,11 @@ def token(listing: Listing) -> str:
     return _INDEX_TOKENS.get(symbol, symbol) if listing.is_index else str(listing.exchange_token)
 
 
+def neo_symbol(listing: Listing) -> str:
+    """Both, as quotes, candles and feeds are asked for: nse_cm|1333."""
+    return f"{segment(listing)}|{token(listing)}"
+
+
 def series(listing: Listing) -> str:
     """`EQ` for a share, the group at BSE; a contract has none."""
     if listing.is_index:
