@@ -32,7 +32,7 @@ run: $(VENV)/.ok ## the whole system in one process on embedded Postgres (ARGS="
 	@exec $(BIN)/pulse up $(ARGS)
 
 test: $(VENV)/.ok ## every test but long chaos and benchmarks, on its own Postgres and Redis
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(LEVELS) $(ARGS)
+	$(BIN)/python -m pytest -n 6 --dist loadfile $(LEVELS) $(ARGS)
 
 test-unit: $(VENV)/.ok ## the tests without I/O: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
