@@ -277,8 +277,13 @@ class Guard:
         self.use_data(folder)
         self.log_start = os.fstat(self.log).st_size
         child = self.start(command, password + "\n", cwd=folder)
-        while child.poll() is None:
-            self.watch(OWNER_CHECK_S)
+        try:
+            while child.poll() is None:
+                self.watch(OWNER_CHECK_S)
+        except Ended:
+            # What it has made is not used, so it need not end well; on a busy machine that takes its time.
+            self.end_child([])
+            raise
         self.child = None
         return child.returncode == 0
 
