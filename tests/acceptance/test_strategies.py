@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,12 +25,16 @@ from tests.acceptance.conftest import pulse_up
 from tests.integration.market.desk_process import TCS, candles_of, made_day, write_day
 from tests.integration.telegram.fake_bot_api import TOKEN, FakeBotApi, bot_api_served
 
-REAL_DAY = (
-    Path(__file__).parents[3] / "shared/data/nse-ticks/NFO-FUT_MCX-RELIND-TCS-TRENT_ticks_2025-11-17.csv.gz"
-)
+SHARED = Path(__file__).parents[3] / "shared/data/nse-ticks"
 PARAMETERS = {
     "fast": "3", "slow": "6", "signal": "3", "trend": "6", "use_volume": "false", "max_quantity": "25",
 }  # fmt: skip
+# By their file: an hour of a future, and a whole session of an index, which is traded as it is shipped but for
+# the volume that it does not have.
+REAL_DAYS = {
+    "hour": ("NFO-FUT_MCX-RELIND-TCS-TRENT_ticks_2025-11-17.csv.gz", PARAMETERS),
+    "session": ("NIFTY50-INDEX_1s_2022-11-09.csv.gz", {"use_volume": "false", "max_quantity": "25"}),
+}
 PATIENCE_S = 180.0
 _REFUSED = "SELECT detail FROM audit_log WHERE outcome = 'refused'"
 
@@ -53,13 +57,15 @@ class Day(NamedTuple):
     told: list[str]
 
 
-@pytest.fixture(params=["generated", "real"])
-def day_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+@pytest.fixture(params=["generated", *REAL_DAYS])
+def recording(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A file of ticks, and the parameters of the strategy."""
     if request.param == "generated":
-        return write_day(tmp_path / "TCS.csv", made_day(75))
-    if not REAL_DAY.exists():
+        return write_day(tmp_path / "TCS.csv", made_day(75)), PARAMETERS
+    name, parameters = REAL_DAYS[request.param]
+    if not (SHARED / name).exists():
         pytest.skip("the shared ticks are not on this machine")
-    return REAL_DAY
+    return SHARED / name, parameters
 
 
 def replayed_candles(file: Path) -> list[Candle]:
@@ -82,13 +88,20 @@ async def fresh_database(server: EmbeddedPostgres) -> AsyncIterator[str]:
     )
 
 
-async def play(server: EmbeddedPostgres, bot: FakeBotApi, file: Path, last: datetime, **limits: str) -> Day:
+async def play(
+    server: EmbeddedPostgres,
+    bot: FakeBotApi,
+    file: Path,
+    last: datetime,
+    parameters: Mapping[str, str] = PARAMETERS,
+    **limits: str,
+) -> Day:
     """A day on a state of its own, until its last candle was worked on."""
     told_before = len(bot.sent)
-    options = [f"--param={name}={value}" for name, value in PARAMETERS.items()]
+    options = [f"--param={name}={value}" for name, value in parameters.items()]
     async with fresh_database(server) as dsn:
         started = pulse_up(
-            "--feed", f"replay:{file}", "--feed-speed", "600", "--strategy", "macd:NSE:TCS", *options,
+            "--feed", f"replay:{file}", "--feed-speed", "3000", "--strategy", "macd:NSE:TCS", *options,
             DATABASE_URL=dsn, TELEGRAM_BOT_TOKEN=TOKEN, TELEGRAM_CHAT_IDS="7", TELEGRAM_API_URL=bot.url,
             **limits,
         )  # fmt: skip
@@ -143,13 +156,14 @@ def _order(row: asyncpg.Record) -> Order:
 
 
 async def test_a_day_of_ticks_is_traded_alike_twice_and_as_in_a_backtest(
-    own_postgres: EmbeddedPostgres, day_file: Path
+    own_postgres: EmbeddedPostgres, recording: tuple[Path, dict[str, str]]
 ) -> None:
-    candles = replayed_candles(day_file)
-    limits = {"RISK_MAX_ORDER_QUANTITY": PARAMETERS["max_quantity"], "RISK_MAX_OPEN_ORDERS": "1"}
+    file, parameters = recording
+    candles = replayed_candles(file)
+    limits = {"RISK_MAX_ORDER_QUANTITY": parameters["max_quantity"], "RISK_MAX_OPEN_ORDERS": "1"}
     async with bot_api_served() as bot:
-        day = await play(own_postgres, bot, day_file, candles[-1].start, **limits)
-        again = await play(own_postgres, bot, day_file, candles[-1].start, **limits)
+        day = await play(own_postgres, bot, file, candles[-1].start, parameters, **limits)
+        again = await play(own_postgres, bot, file, candles[-1].start, parameters, **limits)
 
     assert {each.start: (each.open, each.high, each.low, each.close) for each in candles} == day.candles
     assert len(day.orders) >= 2, "a day on which nothing is traded shows nothing"
@@ -161,7 +175,7 @@ async def test_a_day_of_ticks_is_traded_alike_twice_and_as_in_a_backtest(
     assert again.orders == day.orders, "the same orders, by instant, side, quantity and key"
 
     result = run_backtest(
-        make_strategy("macd", (TCS,), PARAMETERS),
+        make_strategy("macd", (TCS,), parameters),
         CandleSeries.from_candles(candles),
         settings=BacktestSettings(default_terms=InstrumentTerms(tick_size=Decimal("0.05"))),
     )
