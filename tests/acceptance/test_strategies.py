@@ -37,6 +37,7 @@ REAL_DAYS = {
 }
 PATIENCE_S = 180.0
 _REFUSED = "SELECT detail FROM audit_log WHERE outcome = 'refused'"
+_FILLS = "SELECT order_unique_key, price, quantity FROM fills JOIN orders USING (order_id) ORDER BY entry"
 
 
 class Order(NamedTuple):
@@ -46,12 +47,12 @@ class Order(NamedTuple):
 
 
 class Day(NamedTuple):
-    """What a day left: orders by key, and what else is there of it."""
+    """What a day left: orders by key, fills with the key of their order, and what else is there of it."""
 
     orders: dict[str, Order]
     states: list[str]
     candles: dict[datetime, tuple[Any, ...]]
-    fills: int
+    fills: list[tuple[str, Decimal, int]]
     ledger: list[asyncpg.Record]
     refused: list[str]
     told: list[str]
@@ -110,7 +111,7 @@ async def play(
         try:
             connection = await asyncpg.connect(dsn)
             await _until_over(connection, last)
-            day = await _read(connection)
+            day = await read_day(connection)
             await connection.close()
         finally:
             # What is still to be told is told at the end.
@@ -130,18 +131,18 @@ async def _until_over(connection: asyncpg.Connection, last: datetime) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _read(connection: asyncpg.Connection) -> Day:
+async def read_day(connection: asyncpg.Connection) -> Day:
     orders = await connection.fetch("SELECT * FROM orders ORDER BY created_at")
     return Day(
         orders={row["order_unique_key"]: _order(row) for row in orders},
         states=[row["source"] for row in orders],
         candles={
-            row["start"]: (row["open"], row["high"], row["low"], row["close"])
+            row["start"]: (row["open"], row["high"], row["low"], row["close"], row["volume"])
             for row in await connection.fetch(
                 "SELECT * FROM candles WHERE instrument = 'NSE:TCS' AND minutes = 1 ORDER BY start"
             )
         },
-        fills=await connection.fetchval("SELECT count(*) FROM fills"),
+        fills=[tuple(row) for row in await connection.fetch(_FILLS)],
         ledger=await connection.fetch("SELECT status, strategy_tag FROM order_ledger"),
         refused=[row["detail"] for row in await connection.fetch(_REFUSED)],
         told=[],
@@ -165,13 +166,15 @@ async def test_a_day_of_ticks_is_traded_alike_twice_and_as_in_a_backtest(
         day = await play(own_postgres, bot, file, candles[-1].start, parameters, **limits)
         again = await play(own_postgres, bot, file, candles[-1].start, parameters, **limits)
 
-    assert {each.start: (each.open, each.high, each.low, each.close) for each in candles} == day.candles
+    assert {
+        each.start: (each.open, each.high, each.low, each.close, each.volume) for each in candles
+    } == day.candles
     assert len(day.orders) >= 2, "a day on which nothing is traded shows nothing"
-    assert day.fills >= len(day.orders)
+    assert len(day.fills) >= len(day.orders)
     assert {(row["status"], row["strategy_tag"]) for row in day.ledger} == {("TRADED", "macd")}
     assert set(day.states) == {"strategy"}
     assert any("Strategy macd: runs macd" in text for text in day.told)
-    assert sum(text.count("Fill NSE:TCS") for text in day.told) == day.fills
+    assert sum(text.count("Fill NSE:TCS") for text in day.told) == len(day.fills)
     assert again.orders == day.orders, "the same orders, by instant, side, quantity and key"
 
     result = run_backtest(

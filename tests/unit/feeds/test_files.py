@@ -30,8 +30,9 @@ def test_candles_are_read_in_ten_thousandths(tmp_path):
     assert rows.ticks == []
 
 
-def test_gzip_columns_in_any_order_and_blank_lines(tmp_path):
-    path = tmp_path / "a.csv.gz"
+@pytest.mark.parametrize("name", ["a.csv.gz", "A.CSV.GZ"])
+def test_gzip_columns_in_any_order_and_blank_lines(tmp_path, name):
+    path = tmp_path / name
     text = (
         "\ufeffVolume, low,timestamp,open,high,close,oi\n\n500,99,2026-01-05T09:15:00+05:30,100,101,100.5,7\n\n"
     )
@@ -104,6 +105,11 @@ def test_unreadable_files(tmp_path):
     for name in ("cut.csv.gz", "plain.csv.gz", "latin.csv", "folder.csv", "absent.csv"):
         with pytest.raises(FeedFileError, match=name):
             read_feed_file(tmp_path / name)
+
+
+def test_parquet_is_not_played(tmp_path):
+    with pytest.raises(FeedFileError, match=r"a\.parquet: Parquet is not played"):
+        read_feed_file(written(tmp_path / "a.parquet", "PAR1"))
 
 
 def test_ticks_keep_their_order_of_arrival(tmp_path):

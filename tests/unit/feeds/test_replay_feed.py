@@ -162,7 +162,7 @@ async def test_it_begins_where_it_is_told_to(tmp_path: Path) -> None:
 
     # A candle that has begun before is left out whole; what was traded in it counts.
     assert [(tick.price, tick.volume) for tick in given] == [
-        (2, 0), (3, 0), (4, 0), (6, 150), (6, 200), (6, 250), (6, 300),
+        (2, 0), (3, 0), (4, 0), (6, 100), (6, 166), (6, 233), (6, 300),
     ]  # fmt: skip
 
 
@@ -175,8 +175,8 @@ async def test_a_candle_is_four_ticks_with_the_running_total_of_the_day(tmp_path
     ticks = await played(ReplayMarketFeed(FakeClock(auto=True), {}, file), TCS)
 
     assert [((tick.at - OPEN).total_seconds(), tick.price, tick.volume) for tick in ticks] == [
-        (0, 100, 100), (20, 99, 200), (40, 103, 300), (59, 102, 401),
-        (60, 102, 411), (80, 103, 421), (100, 96, 431), (119, 97, 441),
+        (0, 100, 0), (20, 99, 133), (40, 103, 267), (59, 102, 401),
+        (60, 102, 401), (80, 103, 414), (100, 96, 427), (119, 97, 441),
     ]  # fmt: skip
 
 
@@ -189,7 +189,24 @@ def test_the_total_begins_anew_every_day(tmp_path: Path) -> None:
     feed = ReplayMarketFeed(FakeClock(), {}, FeedFile(path))
     feed.subscribe([TCS])
 
-    assert [tick.volume for tick in feed.ticks()] == [25, 50, 75, 100, 10, 20, 30, 40]
+    assert [tick.volume for tick in feed.ticks()] == [0, 33, 66, 100, 0, 13, 26, 40]
+
+
+def test_candles_that_begin_within_a_session_have_all_their_volume(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "timestamp,open,high,low,close,volume\n"
+        "2026-01-20T11:00:00+05:30,1,1,1,1,400\n2026-01-20T11:01:00+05:30,1,1,1,1,40\n"
+    )
+    feed = ReplayMarketFeed(FakeClock(), {}, FeedFile(path))
+    feed.subscribe([TCS])
+
+    # As of a desk: what came before its first tick is in no candle.
+    builder = CandleBuilder(DatedCalendar().hours_at, timeframes=(), since=feed.clock.now())
+    told = [closed for tick in feed.ticks() for closed in builder.on_tick(tick)]
+    told += builder.on_time(told[-1].start + timedelta(minutes=3))
+
+    assert [closed.candle.volume for closed in told if closed.candle is not None] == [400, 40]
 
 
 prices = st.integers(1, 10_000).map(lambda paise: Decimal(paise) / 20)

@@ -59,6 +59,8 @@ def read_feed_file(path: Path) -> FeedRows:
     Raises:
         FeedFileError: the file cannot be read, or a row cannot be played; names the row.
     """
+    if path.suffix.lower() == ".parquet":
+        raise FeedFileError(path, "Parquet is not played: export it as .csv or .csv.gz")
     try:
         with _open(path) as file:
             return _read(path, file)
@@ -70,7 +72,7 @@ def read_feed_file(path: Path) -> FeedRows:
 
 def _open(path: Path) -> TextIO:
     # utf-8-sig: spreadsheets put a byte order mark before the header.
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
     return path.open(encoding="utf-8-sig", newline="")
 

@@ -7,7 +7,8 @@ minute.
 
 A candle is four ticks: the open at its start, the nearer extreme after a third of it, the other one after two
 thirds, and the close a second (or a sixtieth, if that is less) before its end. Their volume is the day's
-running total with a quarter of the candle's more each time.
+running total: at the open without the candle's own, of which a third more comes with each after it. So a
+candle with which nobody knows what was traded before has all of its volume, too.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ _PAUSE_MAX_US = seconds_us(PAUSE_MAX_S)
 
 
 class _Row(NamedTuple):
-    """A row, or a quarter of a candle: when it is played, and the tick but for its instrument."""
+    """A row, or one of a candle's four: when it is played, and the tick but for its instrument."""
 
     us: int
     symbol: str
@@ -237,8 +238,8 @@ def _candle_rows(rows: Sequence[CandleRow], begins_us: int | None) -> Iterator[_
             (other, length * 2 / 3),
             (row.close, length - min(_SECOND, length / 60)),
         )
-        for quarters, (price, offset) in enumerate(steps, start=1):
+        for thirds, (price, offset) in enumerate(steps):
             if begins_us is None or start_us >= begins_us:
                 at = row.start + offset
-                yield _Row(to_us(at), "", at, price, 0, 0, before + row.volume * quarters // 4)
+                yield _Row(to_us(at), "", at, price, 0, 0, before + row.volume * thirds // 3)
         before += row.volume
