@@ -53,14 +53,14 @@ def test_given_token_goes_before_the_secrets(tmp_path: Path) -> None:
     assert token_source(" abc.def ", tmp_path)() == "abc.def"
 
 
-def test_own_token_is_one_hour_of_reading_and_writing(tmp_path: Path) -> None:
+def test_own_token_is_one_hour_of_everything(tmp_path: Path) -> None:
     secrets = load_or_create_secrets(tmp_path)
     before = datetime.now(UTC)
 
     claims = claims_of(token_source(None, tmp_path)(), secrets.jwt_secret)
 
     assert claims["sub"] == "demo"
-    assert claims["scope"] == "orders:read orders:write"
+    assert claims["scope"] == "orders:read orders:write admin"
     expires_at = datetime.fromtimestamp(float(str(claims["exp"])), UTC) - timedelta(hours=1)
     assert before - timedelta(seconds=1) <= expires_at <= datetime.now(UTC)
 

@@ -54,13 +54,16 @@ def given_token(token: str, hint: str = "check PULSE_TOKEN or --token") -> Calla
 
 
 def own_tokens(jwt_secret: str) -> Callable[[], str]:
-    """Make tokens of one hour, a new one for every request: a watch may last longer than that."""
+    """Make tokens of one hour, a new one for every request: a watch may last longer than that.
+
+    Who has the secret may see all there is, the orders of strategies too.
+    """
 
     def token() -> str:
         return make_token(
             jwt_secret,
             client=DEFAULT_CLIENT,
-            scope=DEFAULT_SCOPE,
+            scope=" ".join(SCOPES),
             expires_at=SystemClock().now() + timedelta(hours=1),
         )
 
