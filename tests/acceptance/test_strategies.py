@@ -95,6 +95,7 @@ async def play(
     file: Path,
     last: datetime,
     parameters: Mapping[str, str] = PARAMETERS,
+    /,
     **limits: str,
 ) -> Day:
     """A day on a state of its own, until its last candle was worked on."""

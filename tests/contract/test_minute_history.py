@@ -143,7 +143,7 @@ async def test_candles_are_read_without_what_was_not_asked_for(venue: Venue) -> 
 
     candles = await read(venue)
 
-    prices = [Decimal(text) for text in ("1500.1", "1501", "1499.95", "1500.05")]
+    prices = (Decimal("1500.1"), Decimal("1501"), Decimal("1499.95"), Decimal("1500.05"))
     assert candles == [Candle(INFY, TEN + timedelta(minutes=n), *prices, 120) for n in range(2)]
     (request,) = venue.server.requests
     venue.check(request, TEN, TEN + timedelta(minutes=2))

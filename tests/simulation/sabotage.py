@@ -13,8 +13,10 @@ from pulse_domain.orders import events as ev
 from pulse_domain.orders.events import Fill, JournalEntry
 from pulse_domain.orders.execution import Execution, apply
 from pulse_domain.orders.ids import BrokerOrderId
+from pulse_domain.orders.model import NewOrder
 from pulse_domain.ports.broker import BookRead, BrokerOrder
-from pulse_domain.ports.order_store import Booked, Booking, BookResult, Claim
+from pulse_domain.ports.order_store import Accepted, Booked, Booking, BookResult, Claim
+from pulse_domain.risk import RiskLimits
 from pulse_domain.testing.memory_store import InMemoryOrderStore
 from pulse_domain.use_cases.execute import ExecuteSlice
 from pulse_domain.use_cases.reconcile import ABSENCES_NEEDED, PROVEN_ABSENT, Reconcile
@@ -85,8 +87,8 @@ class AddingStore(InMemoryOrderStore):
 class ForgetfulStore(InMemoryOrderStore):
     """Acknowledges every tenth order and keeps nothing of it."""
 
-    async def accept(self, new: Any) -> Any:
-        accepted = await super().accept(new)
+    async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
+        accepted = await super().accept(new, limits)
         if len(self._records) % 10 == 0 and not accepted.replayed:
             del self._records[accepted.order_id]
             del self._keys[new.client_id, new.order_unique_key]

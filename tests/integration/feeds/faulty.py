@@ -17,7 +17,7 @@ from tests.integration.feeds.making import KITE_TOKENS, NEO_TOKENS
 class Face(Protocol):
     """How a broker speaks."""
 
-    heartbeat: bytes | str | None
+    heartbeat: bytes | None
 
     def frame(self, *ticks: Tick) -> bytes: ...
 
@@ -29,7 +29,7 @@ class Face(Protocol):
 
 
 class KiteFace:
-    heartbeat = b"\x00"
+    heartbeat: bytes | None = b"\x00"
 
     def frame(self, *ticks: Tick) -> bytes:
         packets = [self._packet(tick) for tick in ticks]
@@ -62,7 +62,7 @@ class KiteFace:
 
 
 class NeoFace:
-    heartbeat = None
+    heartbeat: bytes | None = None
 
     def __init__(self) -> None:
         self.greetings: list[dict[str, Any]] = []
@@ -155,8 +155,10 @@ class PriceServer:
 
     def cut(self) -> None:
         """End the connection in the middle of whatever it says."""
-        transport = self.sockets[-1]._req.transport  # the only way to it
-        transport.abort()
+        request = self.sockets[-1]._req  # the only way to the transport
+        assert request is not None
+        assert request.transport is not None
+        request.transport.abort()
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from pulse_adapters.zerodha.sessions import ZerodhaSessions
 from pulse_adapters.zerodha.settings import ZerodhaSettings
 from pulse_domain.candles import HoursAt, SessionHours
 from pulse_domain.instruments import Instrument
-from pulse_domain.ports.broker_sessions import BrokerSession
+from pulse_domain.ports.broker_sessions import BrokerSession, BrokerSessions
 from pulse_domain.ports.clock import Clock
 from pulse_domain.testing.memory_sessions import InMemorySessions
 from tests.integration.simulator.process import API_KEY, API_SECRET
@@ -126,7 +126,7 @@ async def kotak_feed(
     )
 
 
-async def store_neo(store: InMemorySessions, session: NeoSession, clock: Clock) -> None:
+async def store_neo(store: BrokerSessions, session: NeoSession, clock: Clock) -> None:
     sealed = TokenSeal(SECRETS).seal(
         broker="kotak", user_id=session.ucc, token=msgspec.json.encode(session).decode()
     )

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import pytest
 
 from pulse_domain.errors import FeedRefused
 from pulse_domain.instruments import Instrument
+from pulse_domain.matching import Tick
 from tests.integration.feeds.faulty import Face, KiteFace
 from tests.integration.feeds.making import (
     INFY,
@@ -26,6 +28,10 @@ def _garbage(face: Face, dice: Random) -> list[bytes | str]:
     return [*torn, *noise, *texts]
 
 
+def _latest_is(taken: list[Tick], price: int) -> bool:
+    return bool(taken) and taken[-1].price == price
+
+
 @faces
 async def test_garbage_and_torn_packets_are_counted_and_harm_nothing(face: Callable[[], Face]) -> None:
     async with rig(made := face()) as it:
@@ -36,7 +42,7 @@ async def test_garbage_and_torn_packets_are_counted_and_harm_nothing(face: Calla
             if number % 10 == 0:
                 # A good one among the bad. Bytes that happen to be a price are one.
                 await it.server.send(tick(number, price=2000 + number))
-                await until(lambda price=2000 + number: it.kept.taken and it.kept.taken[-1].price == price)
+                await until(partial(_latest_is, it.kept.taken, 2000 + number))
         figures = it.feed.figures()
 
     assert figures.connects == 1

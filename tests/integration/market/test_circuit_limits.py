@@ -140,7 +140,7 @@ async def test_the_gate_knows_the_circuit_limits_that_the_broker_tells(
     assert unknown.value.details["reasons"][0]["stale"]
     async with desk_running(await environ_of(broker, data, migrated_dsn)):
         facts = await shown(board, broker, 1000)
-        assert (facts.lower_circuit, facts.upper_circuit) == (900, 1100)
+        assert (facts.lower_circuit, facts.upper_circuit) == (Decimal(900), Decimal(1100))
 
         await gate.check(order("1000"))
         for near in ("1090", "1100", "1150", "905"):
@@ -161,4 +161,4 @@ async def test_the_all_in_one_knows_them_by_the_reads_of_its_broker(
     async with open_all(environ, secrets, tmp_path / "state", feed="synthetic", feed_speed=1.0):
         facts = await shown(PostgresPriceBoard(data), broker, 1000)
 
-    assert (facts.lower_circuit, facts.upper_circuit) == (900, 1100)
+    assert (facts.lower_circuit, facts.upper_circuit) == (Decimal(900), Decimal(1100))

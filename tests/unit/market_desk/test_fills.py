@@ -53,8 +53,8 @@ async def test_a_hole_is_met_by_the_candle_that_fills_it(stores: Stores) -> None
         world.tick_at(datetime.now(UTC), 100)
         await rest(world)
         minute = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
-        candle = Candle(TCS, minute, *map(Decimal, (100, 101, 89, 100)), 50)
+        candle = Candle(TCS, minute, Decimal(100), Decimal(101), Decimal(89), Decimal(100), 50)
         world.feed.backfill(ClosedCandle(TCS, 1, minute, candle))
         row = await the_row(world)
 
-    assert (row.status, row.average_price) == (BrokerOrderStatus.COMPLETE, 90)
+    assert (row.status, row.average_price) == (BrokerOrderStatus.COMPLETE, Decimal(90))

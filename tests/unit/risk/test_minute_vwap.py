@@ -115,5 +115,5 @@ def test_ticks_in_order_give_the_average_of_those_of_the_last_minute(steps: list
             traded.append((second, price, units))
         last = [(each, count) for at, each, count in traded if at > second - 60]
         count = sum(count for _, count in last)
-        expected = sum(each * count for each, count in last) / count if count else None
+        expected = sum((each * count for each, count in last), Decimal(0)) / count if count else None
         assert vwap.vwap == (expected and expected.quantize(Decimal("0.0001")))

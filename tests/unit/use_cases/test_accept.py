@@ -24,6 +24,7 @@ from pulse_domain.orders.model import NewOrder, OrderType, Product, Source, Spli
 from pulse_domain.orders.status import OrderState
 from pulse_domain.ports.order_store import Accepted
 from pulse_domain.ports.work_queue import Job, JobKind
+from pulse_domain.risk import RiskLimits
 from pulse_domain.testing.factories import order_request
 from pulse_domain.testing.memory_store import InMemoryOrderStore
 from pulse_domain.use_cases.accept import AcceptCommand, AcceptOrder
@@ -271,8 +272,8 @@ async def test_halted_trading_takes_no_new_order(desk: Desk) -> None:
 
 async def test_order_that_may_not_be_stored_wakes_nobody(desk: Desk) -> None:
     class LosingStore(InMemoryOrderStore):
-        async def accept(self, new: NewOrder) -> Accepted:
-            await super().accept(new)
+        async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
+            await super().accept(new, limits)
             raise StorageUnavailable
 
     lost = LosingStore(desk.clock)

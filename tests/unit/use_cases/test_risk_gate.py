@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from pulse_domain.errors import DuplicateOrderUniqueKey, RiskRejected, StorageUnavailable, TradingHalted
 from pulse_domain.instruments import Exchange, Instrument
-from pulse_domain.market import market_sessions
 from pulse_domain.orders.model import OrderType, Product, Side, Source, SplitConfig
 from pulse_domain.ports.order_store import Accepted
 from pulse_domain.risk import PriceFacts, ResultFacts, RiskLimits, RiskRule
@@ -77,7 +76,7 @@ class GatedDesk(Desk):
             self.prices,
             self.held,
             self.results,
-            SegmentCalendar(market_sessions()),
+            SegmentCalendar(),
             self.clock,
             limits,
             self.audit,
@@ -133,7 +132,11 @@ def lose(net: str | None, age_s: float = 0) -> Callable[[GatedDesk], None]:
 
 
 def both(*steps: Callable[[GatedDesk], None]) -> Callable[[GatedDesk], None]:
-    return lambda desk: [step(desk) for step in steps] and None
+    def on(desk: GatedDesk) -> None:
+        for step in steps:
+            step(desk)
+
+    return on
 
 
 SELL = {"side": Side.SELL}
@@ -333,6 +336,7 @@ async def test_what_was_accepted_stays_accepted_when_the_gate_would_refuse_it_no
 
 async def test_only_what_a_rule_needs_is_asked_for() -> None:
     desk = GatedDesk(RiskLimits(max_order_quantity=1000, max_orders=1000))
+    assert isinstance(desk.store, CountingStore)
     desk.prices.down = True
 
     await desk.accept()
@@ -382,7 +386,7 @@ async def test_facts_are_read_together_where_that_is_given() -> None:
         return await asyncio.gather(*(read() for read in reads))
 
     gate = RiskGate(
-        desk.store, desk.prices, desk.held, desk.results, SegmentCalendar(market_sessions()), desk.clock,
+        desk.store, desk.prices, desk.held, desk.results, SegmentCalendar(), desk.clock,
         limits, desk.audit, together=at_once,
     )  # fmt: skip
     await desk.show()

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from pulse_domain.errors import StorageUnavailable, TradingHalted
 from pulse_domain.instruments import Instrument, InstrumentTerms
-from pulse_domain.market import market_sessions
 from pulse_domain.orders.ids import OrderId
 from pulse_domain.orders.model import OrderType, Product, Side
 from pulse_domain.ports.broker import BrokerOrderStatus
@@ -236,7 +235,7 @@ async def test_what_cannot_be_sold_is_left_with_the_reason(desk: KillDesk) -> No
 async def test_while_the_market_is_shut_nothing_is_sent_and_nothing_waits_for_the_morning(
     outside: OutsideSession,
 ) -> None:
-    gate = MarketGate(MarketRules(outside_session=outside), SegmentCalendar(market_sessions()))
+    gate = MarketGate(MarketRules(outside_session=outside), SegmentCalendar())
     desk = KillDesk(gate=gate)
     await desk.hold(100)
     await desk.pass_time((EVENING - desk.clock.now()).total_seconds())

@@ -76,7 +76,7 @@ class World:
         self.store = self.desk.store
         assert isinstance(self.store, Watched)
         self.watched = self.store
-        between: OrderStore = Interleaved(self.store)  # type: ignore[assignment]  # it has all methods
+        between: OrderStore = Interleaved(self.store)
         self.limits = RiskLimits(
             max_open_orders=_OPEN_MAX,
             max_orders=_RATE_MAX,

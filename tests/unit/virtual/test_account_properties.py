@@ -19,6 +19,7 @@ from pulse_domain.errors import BrokerRejected
 from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Candle, Tick
 from pulse_domain.orders.events import ExecutionRejected
+from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import OrderRequest, OrderType, Product, Side, Validity
 from pulse_domain.ports.broker import BrokerOrderStatus
 from pulse_domain.testing.fake_clock import FakeClock, settle
@@ -73,10 +74,10 @@ class Paper:
             account=self.account,
         )
 
-    async def place(self, asked: dict[str, Any], **more: Any) -> str:
+    async def place(self, asked: dict[str, Any], **more: Any) -> BrokerOrderId:
         return await self.exchange.place(ticket(**asked, **more), timeout_s=TIMEOUT_S)
 
-    async def rows(self) -> dict[str, Any]:
+    async def rows(self) -> dict[BrokerOrderId, Any]:
         return {row.broker_order_id: row for row in (await self.exchange.order_book()).orders}
 
     async def check(self) -> None:
