@@ -276,14 +276,14 @@ class Raises(Scripted):
             raise ValueError("the second candle is too much")
 
 
-class Blocks(Scripted):
+class Blocks(Strategy):
     """Does not return before the test lets it."""
 
     may_go_on = threading.Event()
 
-    def on_candle(self, candle: Candle) -> None:
+    def on_tick(self, tick: Tick) -> None:
         self.may_go_on.wait(PATIENCE_S)
-        super().on_candle(candle)
+        self.buy(tick.instrument, 1)
 
 
 class Hangs(Strategy):

@@ -145,13 +145,11 @@ async def test_one_that_is_slow_holds_up_neither_prices_nor_others(stores: Store
     async with DeskWorld(stores, recorded=False).running() as world:
         await started(world, "blocks")
         await started(world, "by_tick", name="other")
-        give_minutes(world)
-        await until(lambda: signals_of(world, "other"))
+        await ticks_of_now(world)
 
-        assert signals_of(world, "it") == [], "it is still at its first candle"
-        assert len([each for each in world.seen["candle"] if each.candle and each.minutes == 1]) >= 4
+        assert signals_of(world, "it") == [], "it is still at its first tick"
         Blocks.may_go_on.set()
-        await until(lambda: len(signals_of(world, "it")) >= 4)
+        await until(lambda: len(signals_of(world, "it")) == 2)
 
 
 async def test_one_that_computes_has_a_process_and_holds_up_nobody(stores: Stores, tmp_path: Path) -> None:
@@ -160,27 +158,27 @@ async def test_one_that_computes_has_a_process_and_holds_up_nobody(stores: Store
         "from pathlib import Path\n"
         "from pulse_domain.strategy import Strategy\n"
         "class Computes(Strategy):\n"
-        "    def on_candle(self, candle):\n"
+        "    def on_tick(self, tick):\n"
         f"        while not Path({str(may_go_on)!r}).exists():\n"
         "            pass\n"
-        "        self.buy(candle.instrument, 1)\n"
+        "        self.buy(tick.instrument, 1)\n"
     )
     async with DeskWorld(stores, recorded=False).running() as world:
         await started(world, f"{file}:Computes")
         await started(world, "by_tick", name="other")
-        give_minutes(world)
-        await until(lambda: signals_of(world, "other"))
+        await ticks_of_now(world)
 
         assert signals_of(world, "it") == []
         may_go_on.touch()
-        await until(lambda: len(signals_of(world, "it")) >= 4)
+        await until(lambda: len(signals_of(world, "it")) == 2)
 
 
-def give_minutes(world: DeskWorld) -> None:
-    """Five minutes, of which the clock has closed four at least."""
-    now = world.clock.now().replace(second=0, microsecond=0)
-    for number in range(-5, 1):
-        world.tick_at(now + timedelta(minutes=number), 100)
+async def ticks_of_now(world: DeskWorld) -> None:
+    """One of now, and the other strategy has ordered by it; then another, which the desk has seen."""
+    world.tick_at(world.clock.now(), 100)
+    await until(lambda: signals_of(world, "other"))
+    world.tick_at(world.clock.now(), 101)
+    await until(lambda: world.latest[TCS].price == 101)
 
 
 def signals_of(world: DeskWorld, name: str) -> list[Any]:
@@ -309,7 +307,10 @@ async def test_for_a_candle_that_closed_long_ago_nothing_is_sent(stores: Stores)
         await until(lambda: [each for each in world.seen["candle"] if each.candle])
         await stores.strategies.want("it", StrategyState.RUNNING, "asha")
         await world.until_state(StrategyState.RUNNING)
-        after = await until_kept(stores, lambda seat: len(seat["strategy"]["closes"]) == 2)
+        # The refusal is told after the candle, and kept after that.
+        after = await until_kept(
+            stores, lambda seat: bool(seat["strategy"]["told"]) and "REJECTED" in seat["strategy"]["told"][-1]
+        )
 
     assert len(await keys(world)) == 1
     assert after["strategy"]["closes"] == ["101", "105"]
