@@ -1,6 +1,7 @@
 """Minute candles over REST: what each broker answers, and what becomes of answers that are none."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
@@ -41,7 +42,7 @@ TEN = datetime.fromisoformat("2026-01-20T10:00:00+05:30")
 CRUDE = Instrument.parse("MCX:CRUDEOIL26DECFUT")
 
 
-class Venue:
+class Venue(ABC):
     """A broker that answers as it is told. pauses: between requests, by a clock on which they take no time."""
 
     def __init__(self, server: KiteServer, history: MinuteHistory[Any], pauses: FakeClock) -> None:
@@ -49,16 +50,16 @@ class Venue:
         self.history = history
         self.pauses = pauses
 
+    @abstractmethod
     def say(self, candles: Any) -> None:
         """Answer with these rows, whatever they are."""
-        raise NotImplementedError
 
-    def refuse(self, status: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def refuse(self, status: int) -> None: ...
 
+    @abstractmethod
     def check(self, request: Request, since: datetime, until: datetime) -> None:
         """Whether the request asks for at least the candles of NSE:INFY between these instants."""
-        raise NotImplementedError
 
 
 _KITE_ERRORS = {400: None, 403: "TokenException", 429: "NetworkException", 500: "GeneralException"}

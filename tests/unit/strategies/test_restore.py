@@ -177,5 +177,5 @@ def test_candles_of_another_length_are_refused() -> None:
 
 
 def test_a_strategy_of_signals_is_yours_to_write() -> None:
-    with pytest.raises(NotImplementedError):
-        OnePosition().signals()
+    with pytest.raises(TypeError, match="signals"):
+        OnePosition()  # type: ignore[abstract]

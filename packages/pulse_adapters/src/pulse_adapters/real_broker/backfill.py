@@ -92,7 +92,7 @@ class Backfill:
                 async with self._one_at_a_time, asyncio.timeout(_TIMEOUT_S):
                     candles = await history(instrument, first, last)
                 break
-            except Exception:  # as above
+            except Exception:  # whatever it is, it is tried again, and told after the last try
                 if attempt == _TRIES:
                     raise
                 await self._clock.sleep(_TRY_AGAIN_S * attempt)

@@ -22,6 +22,7 @@ Everything is decided when a candle has closed, for each instrument by itself:
 - Nothing is opened before all indicators are known; how long that takes is said by each strategy.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import time, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Protocol
@@ -132,7 +133,7 @@ class _Market:
         return self.signals.add(candle)
 
 
-class OnePosition(Strategy):
+class OnePosition(Strategy, ABC):
     """Trades `instruments`, and looks at candles of no others."""
 
     Parameters: ClassVar[type[PositionParameters]] = PositionParameters
@@ -146,9 +147,9 @@ class OnePosition(Strategy):
         self._flat_at = None if chosen.flat_at == _NEVER else read_time(chosen.flat_at)
         self._markets: dict[Instrument, _Market] = {}
 
+    @abstractmethod
     def signals(self) -> Signals:
         """Those of one instrument, which has seen nothing yet."""
-        raise NotImplementedError
 
     def check_instruments(self) -> None:
         """Raises: InvalidSettings: the product is not for one of the instruments."""

@@ -62,13 +62,7 @@ def told(fills: list[LedgerFill]) -> list[tuple[str, int, Decimal | None, bool]]
 
 
 class OrderLedgerContract:
-    @pytest.fixture
-    def store(self) -> OrderStore:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def pass_time(self) -> PassTime:
-        raise NotImplementedError
+    """Fixtures to give: `store` (an `OrderStore`), `pass_time` (a `PassTime`)."""
 
     @pytest.fixture
     def ids(self) -> Ids:
