@@ -88,7 +88,7 @@ async def send_round(pool: asyncpg.Pool, clock: SystemClock, limiter: RateLimite
     recorder = OutcomeRecorder(RecordOutcomes(store, lambda: None), clock)
     executor = SliceExecutor(
         store, ExecuteSlice(broker, clock, execute), recorder, clock, Wakeup(clock),
-        ExecutorSettings(execute=execute), limiter=limiter,
+        ExecutorSettings(tag_prefix="BE", grace_s=60.0, execute=execute), limiter=limiter,
     )  # fmt: skip
     began = time.perf_counter()
     running = asyncio.create_task(executor.run())

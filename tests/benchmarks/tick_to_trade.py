@@ -184,7 +184,13 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
     )
     await strategies.want("bench", StrategyState.RUNNING, "bench")
     desk = make_desk(
-        settings, OpenFeed(feed=feed, hours_at=around_the_clock), database, clock, queue, lambda told: None
+        settings,
+        OpenFeed(feed=feed, hours_at=around_the_clock),
+        database,
+        clock,
+        queue,
+        lambda told: None,
+        send_at_once=lambda new, limits: background.accept_at_once(new, limits),
     )
     background = Background(
         BackgroundPorts(

@@ -1,6 +1,7 @@
 import pytest
 
 from pulse_adapters.ids import RandomIds
+from pulse_domain.testing.contracts.accept_at_once import AcceptAtOnceContract
 from pulse_domain.testing.contracts.ledger import OrderLedgerContract
 from pulse_domain.testing.contracts.order_store import OrderStoreContract, PassTime, PresenceOf, Restore
 from pulse_domain.testing.contracts.risk_facts import RiskFactsContract
@@ -41,6 +42,10 @@ class TestInMemoryRiskFacts(InMemory, RiskFactsContract):
     @pytest.fixture
     def ids(self, clock: FakeClock) -> RandomIds:
         return RandomIds(clock)
+
+
+class TestInMemoryAcceptAtOnce(InMemory, AcceptAtOnceContract):
+    pass
 
 
 class TestInMemoryOrderLedger(InMemory, OrderLedgerContract):

@@ -10,6 +10,7 @@ from pulse_adapters.ids import RandomIds
 from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.session_locks import PostgresPresence
 from pulse_adapters.postgres.store import PostgresOrderStore
+from pulse_domain.testing.contracts.accept_at_once import AcceptAtOnceContract
 from pulse_domain.testing.contracts.ledger import OrderLedgerContract
 from pulse_domain.testing.contracts.order_store import OrderStoreContract, PresenceOf, Restore
 from pulse_domain.testing.contracts.risk_facts import RiskFactsContract
@@ -83,6 +84,10 @@ class TestPostgresRiskFacts(OnPostgres, RiskFactsContract):
     @pytest.fixture
     def ids(self) -> RandomIds:
         return RandomIds(SystemClock())
+
+
+class TestPostgresAcceptAtOnce(OnPostgres, AcceptAtOnceContract):
+    pass
 
 
 class TestPostgresOrderLedger(OnPostgres, OrderLedgerContract):

@@ -1,8 +1,9 @@
 """What a run has met: a simulation that never kills between claim and outcome proves nothing about that."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from pulse_background.workers.slice_executor import CLAIM_LOST
 from pulse_domain.orders import events as ev
 from pulse_domain.use_cases.reconcile import EXECUTOR_DEAD, PROVEN_ABSENT
 from tests.promise.invariants import StoredOrder
@@ -16,6 +17,8 @@ REQUIRED = (
     "woken SIGSTOP",
     "halt during send",
     "commit unknown",
+    "sent at once",
+    "at once and lost",
 )
 # So many seeds meet all of them, with a wide margin.
 SEEDS_ENOUGH = 100
@@ -31,9 +34,24 @@ def met_by_journals(orders: Iterable[StoredOrder]) -> Counter[str]:
                 by_execution.setdefault((entry.event.seq, entry.event.chunk), []).append(entry.event)
             elif isinstance(entry.event, ev.SplitLeaseExpired):
                 met["split taken over"] += 1
+        if claimed_at_once(stored.journal):
+            met["sent at once"] += 1
+            released = (
+                entry.event for entry in stored.journal if isinstance(entry.event, ev.ExecutionReleased)
+            )
+            met["at once and lost"] += any(event.reason == CLAIM_LOST for event in released)
         for events in by_execution.values():
             met.update(_met_by(events))
     return met
+
+
+def claimed_at_once(journal: Sequence[ev.JournalEntry]) -> bool:
+    """Whether the step that accepted the order claimed its execution too."""
+    return (
+        len(journal) > 3
+        and isinstance(journal[3].event, ev.ExecutionClaimed)
+        and journal[3].at == journal[0].at
+    )
 
 
 def _met_by(events: list[ev.ExecutionEvent]) -> Iterable[str]:

@@ -15,7 +15,7 @@ from pulse_domain.orders.execution import Execution, apply
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import NewOrder
 from pulse_domain.ports.broker import BookRead, BrokerOrder
-from pulse_domain.ports.order_store import Accepted, Booked, Booking, BookResult, Claim
+from pulse_domain.ports.order_store import Accepted, AtOnce, Booked, Booking, BookResult, Claim
 from pulse_domain.risk import RiskLimits
 from pulse_domain.testing.memory_store import InMemoryOrderStore
 from pulse_domain.use_cases.execute import ExecuteSlice
@@ -87,8 +87,10 @@ class AddingStore(InMemoryOrderStore):
 class ForgetfulStore(InMemoryOrderStore):
     """Acknowledges every tenth order and keeps nothing of it."""
 
-    async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
-        accepted = await super().accept(new, limits)
+    async def accept(
+        self, new: NewOrder, limits: RiskLimits | None = None, at_once: AtOnce | None = None
+    ) -> Accepted:
+        accepted = await super().accept(new, limits, at_once)
         if len(self._records) % 10 == 0 and not accepted.replayed:
             del self._records[accepted.order_id]
             del self._keys[new.client_id, new.order_unique_key]

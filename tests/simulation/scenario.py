@@ -14,7 +14,10 @@ WORKER, API = "worker", "api"
 
 
 class Post(Struct, frozen=True, kw_only=True):
-    """An order that a client sends at an instant; seconds from the beginning of the day."""
+    """An order that a client sends at an instant; seconds from the beginning of the day.
+
+    at_once: it has one execution, due when it comes, and comes to a worker, as those of strategies do.
+    """
 
     at: float
     name: str
@@ -26,6 +29,7 @@ class Post(Struct, frozen=True, kw_only=True):
     randomize: bool
     order_type: str
     starts_in_s: float | None
+    at_once: bool = False
 
 
 class Cancel(Struct, frozen=True, kw_only=True):
@@ -176,6 +180,7 @@ _BLOWS_ON = (
     "store.claim_executions",
     "broker.place",
     "store.book",
+    "store.accept",
     "store.claim_orders",
     "store.save_split",
     "broker.order_book",
@@ -187,6 +192,7 @@ _STORE_STEPS: tuple[tuple[str, ...], ...] = (
     (),
     ("book",),
     ("claim_executions",),
+    ("accept",),
     ("accept", "request_cancel", "halt", "resume"),
     ("save_split", "claim_orders"),
     ("book", "claim_executions"),
@@ -252,7 +258,24 @@ def _draw_posts(rng: Random) -> list[Post]:
                 )
             )
         at += minutes * 60 + rng.choice((60.0, 600.0, 3600.0, 5400.0)) * rng.uniform(0.5, 1.0)
-    return posts
+    # Where others are busy.
+    return posts + [_draw_at_once(rng, posts, number) for number in range(1, rng.randint(4, 8))]
+
+
+def _draw_at_once(rng: Random, posts: list[Post], number: int) -> Post:
+    return Post(
+        at=_busy_instant(rng, posts),
+        name=f"at-once-{number}",
+        instrument=rng.choice(_STOCKS),
+        side=rng.choice(("BUY", "SELL")),
+        quantity=rng.randint(1, 40),
+        splits=1,
+        minutes=0,
+        randomize=False,
+        order_type=rng.choice(("MARKET", "MARKET", "LIMIT")),
+        starts_in_s=None,
+        at_once=True,
+    )
 
 
 def _busy_instant(rng: Random, posts: list[Post]) -> float:

@@ -33,7 +33,7 @@ from pulse_domain.splitting import PaceLimits
 from pulse_domain.testing.memory_store import InMemoryOrderStore
 from pulse_domain.testing.sequential_ids import SequentialIds
 from pulse_domain.traffic import LaneRules, Unlimited
-from pulse_domain.use_cases.accept import AcceptCommand, AcceptOrder
+from pulse_domain.use_cases.accept import AcceptCommand, AcceptOrder, SendAtOnce
 from pulse_domain.use_cases.cancel import RequestCancel
 from pulse_domain.use_cases.count_calls import CountCalls
 from pulse_domain.use_cases.halt import HaltReport, HaltTrading, ResumeTrading
@@ -138,6 +138,7 @@ class Slot:
         self.process: Process | None = None
         self.number = 0
         self.background: Background | None = None
+        # Of a worker too: what it accepts it sends itself, where it may.
         self.api: Api | None = None
         # Each with how many requests it waits for still.
         self.blows: list[list[Any]] = []
@@ -361,7 +362,8 @@ class World:
             is_open=line.is_open,
             limiter=limiter,
         )
-        slot.background = self.parts.worker(ports, self.settings)
+        background = slot.background = self.parts.worker(ports, self.settings)
+        self._start_api(slot, process, background.accept_at_once)
         main = process.begin(slot.background.run(asyncio.Event()), "main")
         main.add_done_callback(lambda task: self._ended(slot, process, task), context=self.loop.world)
 
@@ -375,11 +377,11 @@ class World:
         self._kill(process)
         self.loop.after(5.0, self._start, slot)
 
-    def _start_api(self, slot: Slot, process: Process) -> None:
+    def _start_api(self, slot: Slot, process: Process, send_at_once: SendAtOnce | None = None) -> None:
         store, clock = StoreProxy(self, slot, process), process.clock
         queue = Queue(self, process)
         slot.api = Api(
-            AcceptOrder(store, Master(), queue, clock, self._ids, PaceLimits()),
+            AcceptOrder(store, Master(), queue, clock, self._ids, PaceLimits(), send_at_once=send_at_once),
             RequestCancel(store, queue),
             HaltTrading(store, clock),
             ResumeTrading(store),
@@ -590,9 +592,12 @@ class World:
     def _spawn(self, what: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         self._tasks.append(self.loop.create_task(what(*args), context=Context()))
 
-    async def _ask(self, call: Callable[[Api], Coroutine[Any, Any, T]], timeout_s: float = 5.0) -> T | None:
+    async def _ask(
+        self, call: Callable[[Api], Coroutine[Any, Any, T]], timeout_s: float = 5.0, kind: str = API
+    ) -> T | None:
         """Ask one of the order APIs; None where no answer comes. Raises what the API refuses with."""
-        slot = self.slots[f"{API}-{self.rng.randrange(self.scenario.apis)}"]
+        count = self.scenario.apis if kind == API else self.scenario.workers
+        slot = self.slots[f"{kind}-{self.rng.randrange(count)}"]
         process = slot.process
         if process is None or not process.alive:
             await asyncio.sleep(0.05)
@@ -645,7 +650,9 @@ class World:
         command = self._command(post)
         for pause_s in (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 40.0, 40.0):
             try:
-                accepted: Accepted | None = await self._ask(lambda api: api.accept(command))
+                accepted: Accepted | None = await self._ask(
+                    lambda api: api.accept(command), kind=WORKER if post.at_once else API
+                )
             except DomainError as refusal:
                 self._note("refused", post.name, refusal.code)
                 return False
@@ -672,7 +679,9 @@ class World:
                 instrument=instrument,
                 side=Side(post.side),
                 total_quantity=post.quantity,
-                split_config=SplitConfig(
+                split_config=None
+                if post.at_once
+                else SplitConfig(
                     num_splits=post.splits, duration_minutes=post.minutes, randomize=post.randomize
                 ),
                 start_at=start_at,

@@ -65,6 +65,10 @@ async def test_credentials_are_required(
         ({"instruments": ["NSE:TCS"] * 51}, "instruments"),
         ({"parameters": [1]}, "parameters"),
         ({"mode": "LIVE"}, "mode"),
+        *[
+            ({"capital": capital}, "capital")
+            for capital in (0, -1.5, "-1", "1e9", "1_0", "1.005", "1\n", "", True, 10**13, "NaN")
+        ],
         ({"code": "import os"}, "code"),
     ],
     ids=str,
@@ -76,6 +80,14 @@ async def test_bad_values_are_refused_by_field(
 
     assert_error(answer, 400, "INVALID_REQUEST", field=field)
     assert pulse.seen == []
+
+
+@pytest.mark.parametrize("capital", ["500000", "500000.50", 500_000, 0.5, None])
+async def test_a_capital_of_its_own_goes_through(gateway: Any, pulse: Any, admin: Any, capital: Any) -> None:
+    answer = await put(gateway, "macd-tcs", MACD | {"capital": capital}, admin)
+
+    assert answer.status_code == 200
+    assert json.loads(pulse.last.body)["capital"] == capital
 
 
 @pytest.mark.parametrize("name", ["-a", "a%20b", "%2e%2e%2forders", "a%0a", "x" * 65, "%C3%A9"])

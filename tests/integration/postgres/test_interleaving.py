@@ -23,7 +23,7 @@ from pulse_domain.errors import PulseError
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import NewOrder, Side
-from pulse_domain.ports.order_store import Booking, OrderStore
+from pulse_domain.ports.order_store import AtOnce, Booking, OrderStore
 from pulse_domain.risk import RiskLimits
 from pulse_domain.testing.factories import new_order, order_request
 from pulse_domain.testing.fake_clock import FakeClock
@@ -108,10 +108,13 @@ async def prepare(store: OrderStore) -> None:
 
 UNANSWERED = ev.ExecutionUnanswered(seq=1, chunk=0, attempt=1, reason="TIMEOUT", call_ended_at=NOW)
 RELEASED = ev.ExecutionReleased(seq=1, chunk=0, attempt=1, reason="UNAVAILABLE", not_before=NOW)
+AT_ONCE = AtOnce(executor="executor", lease_s=120, tag="TG" + "0" * 18, grace_s=60)
 STEPS: dict[str, Step] = {
     "accept again": lambda store: store.accept(PENDING),
     "accept new": lambda store: store.accept(FRESH),
     "accept another under the same key": lambda store: store.accept(RIVAL),
+    "accept new at once": lambda store: store.accept(FRESH, None, AT_ONCE),
+    "accept one of a few at once": lambda store: store.accept(FRESH, RiskLimits(max_open_orders=4), AT_ONCE),
     "claim orders": lambda store: store.claim_orders(10, "other", 300),
     "cancel pending": lambda store: store.request_cancel(PENDING.order_id, "desk"),
     "cancel splitting": lambda store: store.request_cancel(SPLITTING.order_id, "desk"),

@@ -22,7 +22,10 @@ from pulse_domain.errors import DuplicateOrderUniqueKey, StorageUnavailable
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import NewOrder, Side
+from pulse_domain.orders.plan import tag_of_only_execution
 from pulse_domain.ports.order_store import (
+    Accepted,
+    AtOnce,
     BookFindings,
     Booking,
     BrokerCall,
@@ -32,7 +35,7 @@ from pulse_domain.ports.order_store import (
     SplitResult,
 )
 from pulse_domain.risk import RiskLimits
-from pulse_domain.testing.factories import CLIENT, new_order, order_request, plan, split_order
+from pulse_domain.testing.factories import CLIENT, TAG_PREFIX, new_order, order_request, plan, split_order
 
 PATIENCE_S = 20.0
 # Nobody waits for a server that refuses connections; the bound is far above what a refusal takes.
@@ -93,10 +96,21 @@ def _selecting(wanted: Selection) -> Callable[[OrderStore], Awaitable[Any]]:
     return lambda store: store.select(wanted, limit=10)
 
 
+def _accept_at_once(store: OrderStore, new: NewOrder) -> Awaitable[Accepted]:
+    return store.accept(new, None, AtOnce(executor="worker", lease_s=60.0, tag=_tag(new), grace_s=60.0))
+
+
+def _tag(new: NewOrder) -> str:
+    tag = tag_of_only_execution(new, TAG_PREFIX)
+    assert tag is not None
+    return tag
+
+
 METHODS: dict[str, Callable[[OrderStore], Awaitable[Any]]] = {
     "accept": lambda store: store.accept(new_order(IDS)),
     "accept by body": lambda store: store.accept(new_order(IDS, body_digest=DIGEST)),
     "accept under limits": lambda store: store.accept(new_order(IDS), RiskLimits(max_open_orders=10**6)),
+    "accept at once": lambda store: _accept_at_once(store, new_order(IDS)),
     "count_orders": lambda store: store.count_orders(CLIENT, NEW.request, RiskLimits(max_orders=1)),
     "unsettled": lambda store: store.unsettled(),
     "find_accepted": lambda store: store.find_accepted(CLIENT, "key"),
@@ -369,6 +383,23 @@ async def test_an_acceptance_whose_answer_was_lost_is_found_by_reading_again(
     assert (accepted.order_id, accepted.replayed) == (new.order_id, False)
     assert await stored(watch, new) == [new.order_id]
     assert await journalled(watch, new.order_id) == 1
+
+
+async def test_a_claim_with_an_acceptance_whose_answer_was_lost_is_not_given_and_can_be_given_back(
+    proxy: Proxy, cut_store: PostgresOrderStore, watch: asyncpg.Connection
+) -> None:
+    new = new_order(IDS)
+    proxy.cut_after = carries(new.order_unique_key)
+
+    accepted = await _accept_at_once(cut_store, new)
+
+    assert proxy.cut.is_set()
+    assert (accepted.order_id, accepted.replayed, accepted.claim) == (new.order_id, False, None)
+    [held] = [each for each in await cut_store.in_flight() if each.order_id == new.order_id]
+    release = ev.ExecutionReleased(seq=1, chunk=0, attempt=1, reason="CLAIM_LOST", not_before=held.due_at)
+    [booked] = await cut_store.book([Booking(order_id=new.order_id, event=release)])
+    assert booked.result == "APPLIED"
+    assert await journalled(watch, new.order_id) == 5
 
 
 async def test_every_acceptance_that_shared_the_lost_statement_is_found(

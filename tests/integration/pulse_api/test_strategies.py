@@ -32,7 +32,7 @@ async def test_life_of_a_strategy(api: Api) -> None:
     assert (put.status, start.status, listed.status, stop.status) == (200, 200, 200, 200)
     assert added == {
         "name": "macd-tcs", "kind": "macd", "instruments": ["NSE:TCS"],
-        "parameters": {"fast": 5, "risk_percent": "0.5"}, "mode": "paper", "wanted": "STOPPED",
+        "parameters": {"fast": 5, "risk_percent": "0.5"}, "mode": "paper", "capital": None, "wanted": "STOPPED",
         "state": "STOPPED", "detail": None, "version": 1, "changed_by": "asha",
         "changed_at": added["changed_at"], "reported_at": None,
     }  # fmt: skip
@@ -50,6 +50,20 @@ async def test_life_of_a_strategy(api: Api) -> None:
         ("api", "desk-1", "desk-1", "strategy start", "done", "macd-tcs"),
         ("api", "asha", "", "strategy stop", "done", "macd-tcs"),
     ]
+
+
+async def test_a_capital_of_its_own_is_a_change_and_comes_as_text(api: Api) -> None:
+    _, first = await api.send("PUT", f"{PATH}/macd-tcs", MACD)
+    _, own = await api.send("PUT", f"{PATH}/macd-tcs", MACD | {"capital": "500000.5"})
+    _, number = await api.send("PUT", f"{PATH}/macd-tcs", MACD | {"capital": 500000.5})
+    _, listed = await api.send("GET", PATH)
+    _, none = await api.send("PUT", f"{PATH}/macd-tcs", MACD | {"capital": None})
+
+    assert (first["capital"], first["version"]) == (None, 1)
+    assert (own["capital"], own["version"]) == ("500000.50", 2)
+    assert number == own
+    assert listed == {"strategies": [own]}
+    assert (none["capital"], none["version"]) == (None, 3)
 
 
 async def test_one_that_is_to_run_is_not_changed(api: Api) -> None:
@@ -89,6 +103,10 @@ async def test_one_that_is_to_run_is_not_changed(api: Api) -> None:
         ({"parameters": {"a b": 1}}, "parameters", "INVALID_REQUEST"),
         ({"parameters": [1]}, "parameters", "INVALID_REQUEST"),
         ({"mode": "demo"}, "mode", "INVALID_REQUEST"),
+        *[
+            ({"capital": capital}, "capital", "INVALID_REQUEST")
+            for capital in (0, "0", -5, "1.001", "NaN", "1e40", "much", "", True, [1], 1e-9, 10**400)
+        ],
         ({"run": True}, "run", "INVALID_REQUEST"),
     ],
     ids=str,

@@ -361,13 +361,16 @@ async def test_confirmed_halt_does_not_wait_for_telegram(house: House) -> None:
 # --- strategies
 
 
-async def add_strategy(house: House, name: str = "macd-tcs", mode: str = "paper", kind: str = "macd") -> None:
+async def add_strategy(
+    house: House, name: str = "macd-tcs", mode: str = "paper", kind: str = "macd", capital: str | None = None
+) -> None:
     await house.strategies.put(
         name,
         kind=kind,
         instruments=(Instrument.parse("NSE:TCS"),),
         parameters={"fast": "5"},
         mode=StrategyMode(mode),
+        capital=None if capital is None else Decimal(capital),
         changed_by="asha",
     )
 
@@ -380,7 +383,7 @@ async def strategy(house: House) -> StrategyRow:
 async def test_strategies_are_listed_as_they_fare(house: House) -> None:
     none = await house.answer("/strategies")
     for name, mode in (("a", "paper"), ("b", "live"), ("c", "paper"), ("d", "paper")):
-        await add_strategy(house, name, mode)
+        await add_strategy(house, name, mode, capital="500000.00" if name == "b" else None)
         await house.strategies.want(name, StrategyState.RUNNING, "asha")
     await house.strategies.report("b", 1, StrategyState.RUNNING, None)
     await house.strategies.report("c", 1, StrategyState.FAILED, "ValueError: bad\nluck")
@@ -391,7 +394,7 @@ async def test_strategies_are_listed_as_they_fare(house: House) -> None:
     assert none.startswith("There is no strategy.")
     assert text.splitlines()[:4] == [
         "a (paper, macd on NSE:TCS fast=5): STOPPED, to be RUNNING",
-        "b (live, macd on NSE:TCS fast=5): RUNNING",
+        "b (live, macd on NSE:TCS fast=5, capital 500,000.00): RUNNING",
         "c (paper, macd on NSE:TCS fast=5): FAILED: ValueError: bad luck",
         "d (paper, macd on NSE:TCS fast=5): STOPPED",
     ]
@@ -427,8 +430,8 @@ async def test_strategy_is_started_and_stopped_once_that_is_confirmed(house: Hou
     assert set(await _audited_to(house, "done", 4)) == expected
 
 
-async def test_parameters_of_a_stopped_strategy_are_set(house: House) -> None:
-    await add_strategy(house)
+async def test_parameters_of_a_stopped_strategy_are_set_and_the_rest_stays(house: House) -> None:
+    await add_strategy(house, capital="500000.50")
 
     question = await house.answer("/strategy set macd-tcs risk_percent=0.5 fast=7")
     await confirm(house)
@@ -439,6 +442,7 @@ async def test_parameters_of_a_stopped_strategy_are_set(house: House) -> None:
     assert row.plan.parameters == {"fast": "7", "risk_percent": "0.5"}
     assert (row.plan.version, row.plan.kind, row.plan.mode) == (2, "macd", StrategyMode.PAPER)
     assert row.plan.changed_by == "telegram:70"
+    assert row.plan.capital == Decimal("500000.50")
     assert "fast=7 risk_percent=0.5" in answer
 
 

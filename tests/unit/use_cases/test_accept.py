@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,11 +22,12 @@ from pulse_domain.errors import (
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.orders.ids import ClientId
 from pulse_domain.orders.model import NewOrder, OrderType, Product, Source, SplitConfig
+from pulse_domain.orders.plan import tag_of_only_execution
 from pulse_domain.orders.status import OrderState
-from pulse_domain.ports.order_store import Accepted
+from pulse_domain.ports.order_store import Accepted, AtOnce
 from pulse_domain.ports.work_queue import Job, JobKind
 from pulse_domain.risk import RiskLimits
-from pulse_domain.testing.factories import order_request
+from pulse_domain.testing.factories import TAG_PREFIX, order_request
 from pulse_domain.testing.memory_store import InMemoryOrderStore
 from pulse_domain.use_cases.accept import AcceptCommand, AcceptOrder
 from tests.unit.use_cases.desk import NIFTY, Desk
@@ -288,3 +290,70 @@ async def test_order_that_may_not_be_stored_wakes_nobody(desk: Desk) -> None:
     assert desk.queue.jobs == []
     # Nothing is lost: the splitter's poll finds what was stored after all.
     assert len(await lost.claim_orders(10, "splitter", 60.0)) == 1
+
+
+# --- a process that sends orders itself
+
+
+def sending(desk: Desk, answer: Callable[[NewOrder], Awaitable[Accepted | None]]) -> list[NewOrder]:
+    """Have the desk's orders tried to be sent at once; what was tried."""
+    tried: list[NewOrder] = []
+
+    async def send(new: NewOrder, limits: RiskLimits | None) -> Accepted | None:
+        tried.append(new)
+        return await answer(new)
+
+    desk.accept_order = AcceptOrder(
+        desk.store, desk.master, desk.queue, desk.clock, desk.ids, desk.limits, send_at_once=send
+    )
+    return tried
+
+
+async def test_an_order_that_is_sent_at_once_wakes_nobody(desk: Desk) -> None:
+    async def send(new: NewOrder) -> Accepted:
+        tag = tag_of_only_execution(new, TAG_PREFIX)
+        assert tag is not None
+        at_once = AtOnce(executor="executor-1", lease_s=60.0, tag=tag, grace_s=60.0)
+        return await desk.store.accept(new, None, at_once)
+
+    tried = sending(desk, send)
+
+    accepted = await desk.accept()
+
+    assert accepted.claim is not None
+    assert [new.order_id for new in tried] == [accepted.order_id]
+    assert desk.queue.jobs == []
+
+
+async def test_an_order_that_is_to_wait_for_its_turn_is_accepted_as_any_other(desk: Desk) -> None:
+    async def wait(new: NewOrder) -> None:
+        return None
+
+    sending(desk, wait)
+
+    accepted = await desk.accept()
+
+    assert accepted.claim is None
+    assert (await desk.view(accepted.order_id)).summary.state is OrderState.ACCEPTED
+    assert desk.queue.jobs == [Job(JobKind.SPLIT_ORDER, accepted.order_id)]
+
+
+async def test_a_claim_that_was_lost_is_no_reason_not_to_wake_the_splitter(desk: Desk) -> None:
+    async def lose(new: NewOrder) -> Accepted:
+        return await desk.store.accept(new)
+
+    sending(desk, lose)
+
+    accepted = await desk.accept()
+
+    assert desk.queue.jobs == [Job(JobKind.SPLIT_ORDER, accepted.order_id)]
+
+
+async def test_what_the_store_refuses_on_the_way_is_told(desk: Desk) -> None:
+    async def halted(new: NewOrder) -> Accepted:
+        raise TradingHalted
+
+    sending(desk, halted)
+
+    with pytest.raises(TradingHalted):
+        await desk.accept()

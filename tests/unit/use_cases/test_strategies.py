@@ -1,6 +1,7 @@
 """Strategies are added, changed, started and stopped by people, and each ask is on record."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from pulse_domain.ports.strategy_store import StrategyMode, StrategyState
 from pulse_domain.testing.fake_clock import FakeClock
 from pulse_domain.testing.memory_audit import InMemoryAuditLog
 from pulse_domain.testing.memory_strategies import InMemoryStrategyStore
-from pulse_domain.use_cases.strategies import INSTRUMENTS_MAX, Asker, ManageStrategies, StrategyAsk
+from pulse_domain.use_cases.strategies import CAPITAL_MAX, INSTRUMENTS_MAX, Asker, ManageStrategies, StrategyAsk
 
 ASHA = Asker(channel="api", actor="asha", place="desk-1")
 TCS = Instrument.parse("NSE:TCS")
@@ -91,6 +92,23 @@ async def test_life_of_a_strategy_is_on_record(desk: Desk) -> None:
         ({"parameters": {"fast": "x" * 201}}, "parameters.fast"),
         ({"parameters": {"fast": "\0"}}, "parameters.fast"),
         ({"parameters": {"a b": 1}}, "parameters"),
+        *[
+            ({"capital": Decimal(text)}, "capital")
+            for text in (
+                "0",
+                "-1",
+                "-0",
+                "0.005",
+                "1e-30",
+                "1.001",
+                "NaN",
+                "sNaN",
+                "Infinity",
+                "-Infinity",
+                "1e30",
+            )
+        ],
+        ({"capital": CAPITAL_MAX + Decimal("0.01")}, "capital"),
     ],
     ids=str,
 )
@@ -106,6 +124,25 @@ async def test_what_makes_no_sense_is_refused_by_field_and_changes_nothing(
     assert list(await desk.strategies.rows()) == [known]
     assert [entry[4] for entry in await desk.audited()] == ["done", "refused"]
     assert caught.value.message in (await desk.audited())[-1][5]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("500000", "500000.00"),
+        ("5e5", "500000.00"),
+        ("0.01", "0.01"),
+        ("1.50000", "1.50"),
+        ("1e12", "1000000000000.00"),
+    ],
+)
+async def test_a_capital_is_kept_to_the_paisa_and_on_record(desk: Desk, given: str, kept: str) -> None:
+    added = await desk.strategies.put(MACD, ASHA)
+    row = await desk.strategies.put(replace(MACD, capital=Decimal(given)), ASHA)
+
+    assert str(row.plan.capital) == kept
+    assert (added.plan.capital, row.plan.version) == (None, 2)
+    assert (await desk.audited())[-1][5] == (f'macd-tcs: macd on NSE:TCS, paper, {{"fast":12}}, capital {kept}')
 
 
 async def test_what_the_check_knows_besides_the_field_is_handed_on(desk: Desk) -> None:

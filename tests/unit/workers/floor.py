@@ -25,8 +25,8 @@ from pulse_domain.use_cases.record_outcome import RecordOutcomes
 from service_kit import Ids, current
 
 _STEPS = (
-    "claim_orders", "save_split", "fail_split", "recover_splits", "next_due", "claim_executions", "book",
-    "in_flight", "select", "find_by_tags", "broker_order_ids", "forget_sightings", "notice_restore",
+    "accept", "claim_orders", "save_split", "fail_split", "recover_splits", "next_due", "claim_executions",
+    "book", "in_flight", "select", "find_by_tags", "broker_order_ids", "forget_sightings", "notice_restore",
     "halt_for_reconcile", "note_findings", "archive",
 )  # fmt: skip
 
@@ -166,7 +166,7 @@ class Floor:
 
     async def accept(self, **over: Any) -> OrderId:
         """An order that waits to be split."""
-        return (await self.store.accept(new_order(self.ids, **over))).order_id
+        return (await InMemoryOrderStore.accept(self.store, new_order(self.ids, **over))).order_id
 
     async def order(self, *quantities: int, due_in_s: float | Sequence[float] = 0.0, **over: Any) -> OrderId:
         """An order with one execution per quantity, by default one of 100; no other may wait to be split."""

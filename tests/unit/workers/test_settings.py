@@ -13,6 +13,7 @@ DEFAULTS: dict[str, Any] = {
     "virtual_broker_poll_seconds": 1.0,
     "virtual_broker_capital": None,
     "market_feed": "synthetic",
+    "market_desk": "apart",
     "feed_speed": 1.0,
     "tag_prefix": "PU",
     "batch_size": 10,
@@ -140,6 +141,9 @@ FRACTIONAL = (
 BAD = [
     ("FEED_INSTRUMENTS", "NSE:TCS,planted"),
     ("STRATEGY_PROCESSES", "a,/planted"),
+    ("MARKET_DESK", "planted"),
+    # The virtual exchange would have prices of its own.
+    ("MARKET_DESK", "here"),
     ("DATABASE_URL", "mysql://pulse:planted@localhost/pulse"),
     ("DATABASE_URL", "planted"),
     ("REDIS_URL", "http://:planted@localhost"),
@@ -192,7 +196,7 @@ def test_every_variable_is_tried_here() -> None:
     fields -= {"kotak", "telegram", "zerodha", "market", "risk"}
     assert set(DEFAULTS) | {"database_url"} == fields
     # With it a broker's own variables are needed too: it has a test below.
-    assert {name.lower() for name in GOOD} | {"virtual_broker_reads"} == fields
+    assert {name.lower() for name in GOOD} | {"virtual_broker_reads", "market_desk"} == fields
     assert {name.lower() for name, _ in BAD} == fields - {"market_feed", "metrics_host"}
 
 
@@ -290,6 +294,14 @@ def test_real_orders_are_not_thought_to_be_limited_by_made_up_money(given: dict[
     text = problem(NEEDED | given | {"VIRTUAL_BROKER_CAPITAL": "100000"})
 
     assert text == "VIRTUAL_BROKER_CAPITAL goes with BROKER_TYPE=virtual only"
+
+
+@pytest.mark.parametrize("given", [ZERODHA, KOTAK], ids=["zerodha", "kotak"])
+@pytest.mark.parametrize("paper", [False, True], ids=["real orders", "on paper"])
+def test_a_worker_may_run_the_desk_on_the_prices_of_a_market(given: dict[str, str], paper: bool) -> None:
+    virtual = {"BROKER_TYPE": "virtual", "VIRTUAL_BROKER_READS": given["BROKER_TYPE"]} if paper else {}
+
+    assert read_settings(NEEDED | given | virtual | {"MARKET_DESK": "here"}).market_desk == "here"
 
 
 @pytest.mark.parametrize("name", sorted(ZERODHA.keys() - {"BROKER_TYPE"}))

@@ -8,6 +8,8 @@ from pulse_background.workers.slice_executor import ExecutorSettings, SliceExecu
 from pulse_domain.orders.ids import OrderId
 from pulse_domain.orders.status import ExecutionStatus, Phase
 from pulse_domain.ports.order_store import Claim
+from pulse_domain.ports.rate_limiter import RateLimiter
+from pulse_domain.testing.factories import TAG_PREFIX
 from pulse_domain.testing.fake_clock import settle
 from pulse_domain.testing.scripted_broker import Accepts, Rejects, Unavailable, Unknown
 from pulse_domain.use_cases.execute import DEADLINE_PASSED, ExecuteSettings, ExecuteSlice
@@ -23,7 +25,7 @@ PLANNED, CLAIMED, LIVE, UNKNOWN = Phase.PLANNED, Phase.CLAIMED, Phase.LIVE, Phas
 class Executor(SliceExecutor):
     """The executor on a floor, its wake-up, and how late it was with each execution."""
 
-    def __init__(self, floor: Floor, *, calls_max: int = 50) -> None:
+    def __init__(self, floor: Floor, *, calls_max: int = 50, limiter: RateLimiter | None = None) -> None:
         self.open = True
         self.wakeup = Wakeup(floor.clock)
         self.late_s: list[float] = []
@@ -34,9 +36,12 @@ class Executor(SliceExecutor):
             OutcomeRecorder(floor.record, floor.clock),
             floor.clock,
             self.wakeup,
-            ExecutorSettings(poll_s=POLL_S, calls_max=calls_max, execute=execute),
+            ExecutorSettings(
+                tag_prefix=TAG_PREFIX, grace_s=60.0, poll_s=POLL_S, calls_max=calls_max, execute=execute
+            ),
             self.late_s.append,
             self._look,
+            limiter,
         )
 
     async def _look(self) -> bool:

@@ -179,6 +179,9 @@ class Strategy(Struct, frozen=True, kw_only=True):
     instruments: list[str]
     parameters: dict[str, str | int | float | bool | None]
     mode: Annotated[Literal["live", "paper"], Meta(description="Of paper no broker hears.")]
+    capital: Annotated[
+        Decimals | None, Meta(description="Rupees that it counts with; null for the STRATEGY_CAPITAL of all.")
+    ]
     wanted: Annotated[Literal["RUNNING", "STOPPED"], Meta(description="What a person asked for last.")]
     state: Annotated[Literal["RUNNING", "STOPPED", "FAILED"], Meta(description="How it was last seen to fare.")]
     detail: Annotated[str | None, Meta(description="Why it failed.")]

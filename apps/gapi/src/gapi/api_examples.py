@@ -43,6 +43,7 @@ STRATEGIES: dict[str, Any] = {
             "instruments": ["NSE:TCS", "NSE:INFY"],
             "parameters": {"risk_percent": "1", "candle_minutes": 5},
             "mode": "paper",
+            "capital": "500000",
         },
     }
 }

@@ -20,13 +20,13 @@ _PRICE_STEP = Decimal("0.0001")
 
 # `$` alone would let a line break through at the end. JavaScript, in which JSON Schema writes its patterns,
 # reads this the same way.
-_END = r"(?!\n)$"
-INSTRUMENT = rf"^({'|'.join(EXCHANGES)}):[A-Z0-9][A-Z0-9&_.!-]{{0,63}}" + _END
-_KEY = r"^[A-Za-z0-9_.:-]{1,128}" + _END
+END = r"(?!\n)$"
+INSTRUMENT = rf"^({'|'.join(EXCHANGES)}):[A-Z0-9][A-Z0-9&_.!-]{{0,63}}" + END
+_KEY = r"^[A-Za-z0-9_.:-]{1,128}" + END
 
 # Not Decimal: that would also take "1_0", "1e9" and "NaN". Nothing calculates with these here.
 Price = (
-    Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,20})?" + _END, examples=["3787.05"])]
+    Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,20})?" + END, examples=["3787.05"])]
     | Annotated[int, Meta(gt=0, le=100_000_000)]
     | Annotated[float, Meta(gt=0, le=100_000_000)]
 )
@@ -82,7 +82,7 @@ class PreviewRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Literal["DAY", "IOC"], Meta(description="What IOC leaves unfilled is not carried over.")
     ] = "DAY"
     strategy_tag: Annotated[
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}" + _END)] | None,
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}" + END)] | None,
         Meta(description="Kept with every execution."),
     ] = None
 

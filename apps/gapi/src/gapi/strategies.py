@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from gapi.orders import INSTRUMENT, invalid
+from gapi.orders import END, INSTRUMENT, invalid
 from service_kit import ServiceError
 
 _matches_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}").fullmatch
@@ -20,6 +20,13 @@ Parameters = Annotated[
     ),
 ]
 
+# Not Decimal, as prices of orders; Pulse looks at the decimals and at 0.
+Capital = (
+    Annotated[str, Meta(pattern=r"^[0-9]{1,13}(\.[0-9]{1,2})?" + END, examples=["500000"])]
+    | Annotated[int, Meta(gt=0, le=1_000_000_000_000)]
+    | Annotated[float, Meta(gt=0, le=1_000_000_000_000)]
+)
+
 
 class StrategyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a strategy is to be."""
@@ -30,6 +37,13 @@ class StrategyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     mode: Annotated[Literal["live", "paper"], Meta(description="Of paper no broker hears; live trades.")] = (
         "paper"
     )
+    capital: Annotated[
+        Capital | None,
+        Meta(
+            description="Rupees that it counts with, above 0 and with at most 2 decimals; without it those of"
+            " STRATEGY_CAPITAL."
+        ),
+    ] = None
 
 
 def check_name(name: str) -> None:

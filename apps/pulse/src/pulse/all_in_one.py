@@ -160,6 +160,7 @@ async def open_all(
             latest=latest,
             exchange=broker.broker if isinstance(broker.broker, VirtualExchange) else None,
             circuits=broker.circuits,
+            send_at_once=lambda new, limits: background.accept_at_once(new, limits),
         )
         background = Background(
             BackgroundPorts(

@@ -138,15 +138,15 @@ def run(
         ends_at=None if until is None else bound("--to", until, days=1),
         zone=None if zone is None else _zone(zone),
         defects=defects.value,
-        capital=None if capital is None else _number("--capital", capital),
+        capital=None if capital is None else number("--capital", capital),
         seed=seed,
         charges=charges.value,
-        participation=None if participation is None else _number("--participation", participation),
+        participation=None if participation is None else number("--participation", participation),
         slippage_ticks=slippage_ticks,
-        slippage_bps=None if slippage_bps is None else _number("--slippage-bps", slippage_bps),
+        slippage_bps=None if slippage_bps is None else number("--slippage-bps", slippage_bps),
         square_off_at=None if square_off is None else _time_of_day("--square-off", square_off),
         lot_size=lot,
-        tick_size=_number("--tick", tick),
+        tick_size=number("--tick", tick),
         freeze_quantity=freeze,
         report=report,
         fills=fills,
@@ -209,7 +209,7 @@ def _time_of_day(option: str, text: str) -> time:
     return at
 
 
-def _number(option: str, text: str) -> Decimal:
+def number(option: str, text: str) -> Decimal:
     if _matches_number(text) is None:
         raise BadInput(f"{option} must be a number, such as 0.05")
     return Decimal(text)

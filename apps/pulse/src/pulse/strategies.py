@@ -5,6 +5,7 @@ machine where strategies run.
 """
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -12,7 +13,7 @@ import typer
 from msgspec.structs import replace
 
 from pulse import output
-from pulse.backtest import parameters_of
+from pulse.backtest import number, parameters_of
 from pulse.errors import BadInput, CommandError
 from pulse.operations import By, PulseUrl, open_order_api, operator_name
 from pulse.orders import AsJson
@@ -36,6 +37,7 @@ Instruments = typer.Option(
 Parameters = typer.Option(
     "--param", metavar="NAME=VALUE", help="A parameter of the kind; may be given several times."
 )
+_DEFAULT = "default"
 
 app = typer.Typer(help="Add, change, start, stop, list and show strategies.", rich_markup_mode="rich")
 
@@ -76,12 +78,16 @@ def add(
         StrategyMode,
         typer.Option(case_sensitive=False, help="paper: no broker hears of its orders; live: it trades."),
     ] = StrategyMode.PAPER,
+    capital: Annotated[
+        str | None,
+        typer.Option(metavar="RUPEES", help="What it counts with; else STRATEGY_CAPITAL of the desk."),
+    ] = None,
     by: By = None,
     as_json: AsJson = False,
     pulse_url: PulseUrl = None,
 ) -> None:
     """Add a strategy, stopped."""
-    ask = _ask(name, kind, instrument, parameters_of(param or ()), mode)
+    ask = _ask(name, kind, instrument, parameters_of(param or ()), mode, _capital(capital))
     with open_order_api(pulse_url, by) as api:
         known = {row.name: row for row in _rows(api)}.get(name)
         if known is not None and not _is(known, ask):
@@ -101,14 +107,20 @@ def change(
         typer.Option(metavar="NAME", help="Let a parameter have its default; may be given several times."),
     ] = None,
     mode: Annotated[StrategyMode | None, typer.Option(case_sensitive=False)] = None,
+    capital: Annotated[
+        str | None,
+        typer.Option(metavar="RUPEES", help=f"{_DEFAULT} for the STRATEGY_CAPITAL of the desk."),
+    ] = None,
     by: By = None,
     as_json: AsJson = False,
     pulse_url: PulseUrl = None,
 ) -> None:
     """Change a strategy that is stopped; what is not given stays as it is. It forgets what it knew."""
-    if not (kind or instrument or param or unset or mode):
-        raise BadInput("nothing is to be changed: give --kind, --instrument, --param, --unset or --mode")
-    given = parameters_of(param or ())
+    if not (kind or instrument or param or unset or mode or capital is not None):
+        raise BadInput(
+            "nothing is to be changed: give --kind, --instrument, --param, --unset, --mode or --capital"
+        )
+    given, rupees = parameters_of(param or ()), _capital(capital)
     with open_order_api(pulse_url, by) as api:
         known = _find(api, name)
         for left_out in unset or ():
@@ -121,6 +133,7 @@ def change(
             instrument or known.instruments,
             kept | given,
             mode or StrategyMode(known.mode),
+            known.capital if capital is None else rupees,
         )
         answer = _put(api, ask, by)
     _tell(answer, as_json, f"next: pulse strategy start {name}")
@@ -142,13 +155,24 @@ def stop(name: Name, by: By = None, as_json: AsJson = False, pulse_url: PulseUrl
     _tell(msgspec.convert(answer, Strategy), as_json)
 
 
+def _capital(text: str | None) -> Decimal | None:
+    return None if text in (None, _DEFAULT) else number("--capital", text)
+
+
 def _ask(
-    name: str, kind: str, instruments: Iterable[str], parameters: Mapping[str, Any], mode: StrategyMode
+    name: str,
+    kind: str,
+    instruments: Iterable[str],
+    parameters: Mapping[str, Any],
+    mode: StrategyMode,
+    capital: Decimal | None,
 ) -> StrategyAsk:
     """What was typed, checked as far as that goes here."""
     try:
         found = [Instrument.parse(text) for text in instruments]
-        ask = StrategyAsk(name=name, kind=kind, instruments=found, parameters=parameters, mode=mode)
+        ask = StrategyAsk(
+            name=name, kind=kind, instruments=found, parameters=parameters, mode=mode, capital=capital
+        )
         check_ask(ask)
         if not _is_file(kind):
             make_strategy(kind, found, parameters)
@@ -170,6 +194,7 @@ def _put(api: "OrderApi", ask: StrategyAsk, by: str | None) -> Strategy:
         "instruments": [str(instrument) for instrument in ask.instruments],
         "parameters": dict(ask.parameters),
         "mode": ask.mode,
+        "capital": ask.capital,
     }
     return msgspec.convert(api.put_strategy(ask.name, body), Strategy)
 
@@ -196,6 +221,7 @@ def _is(row: Strategy, ask: StrategyAsk) -> bool:
         "instruments": tuple(str(instrument) for instrument in ask.instruments),
         "parameters": dict(ask.parameters),
         "mode": ask.mode.value,
+        "capital": ask.capital,
     }
     return all(getattr(row, field) == value for field, value in asked.items())
 
@@ -204,7 +230,8 @@ def _tell(row: Strategy, as_json: bool, then: str | None = None) -> None:
     if as_json:
         output.say_json(row)
         return
-    output.say(f"{row.name}: {row.kind} on {', '.join(row.instruments)}, {row.mode}, {_state(row)}")
+    capital = "" if row.capital is None else f"capital {output.price(row.capital)}, "
+    output.say(f"{row.name}: {row.kind} on {', '.join(row.instruments)}, {row.mode}, {capital}{_state(row)}")
     if then is not None:
         output.say(then)
 
@@ -226,6 +253,7 @@ def _particulars(row: Strategy) -> "Table":
             "instruments": " ".join(row.instruments),
             "parameters": parameters or "the defaults of its kind",
             "mode": row.mode,
+            "capital": "STRATEGY_CAPITAL of the desk" if row.capital is None else output.price(row.capital),
             "wanted": row.wanted,
             "state": row.state,
             "why": row.detail,
@@ -238,8 +266,8 @@ def _particulars(row: Strategy) -> "Table":
 
 def _table(rows: Iterable[Strategy]) -> "Table":
     table = output.plain_table(
-        ("strategy", "left"), ("kind", "left"), ("instruments", "left"), ("mode", "left"), ("state", "left"),
-        ("why", "left"),
+        ("strategy", "left"), ("kind", "left"), ("instruments", "left"), ("mode", "left"), ("capital", "right"),
+        ("state", "left"), ("why", "left"),
     )  # fmt: skip
     for row in rows:
         table.add_row(
@@ -247,6 +275,7 @@ def _table(rows: Iterable[Strategy]) -> "Table":
             output.clean(row.kind),
             output.clean(" ".join(row.instruments)),
             row.mode,
+            output.price(row.capital),
             _state(row),
             output.clean(row.detail or "") if row.state == "FAILED" else "",
         )

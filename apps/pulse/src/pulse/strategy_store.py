@@ -73,6 +73,7 @@ def _view(row: StrategyRow) -> Strategy:
         instruments=tuple(str(instrument) for instrument in plan.instruments),
         parameters=dict(plan.parameters),
         mode=plan.mode,
+        capital=plan.capital,
         wanted=plan.wanted,
         state=row.state,
         detail=row.detail,

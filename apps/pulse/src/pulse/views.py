@@ -168,6 +168,7 @@ class Strategy(Struct, frozen=True, kw_only=True):
     instruments: tuple[str, ...]
     parameters: Json
     mode: str
+    capital: Decimal | None
     wanted: str
     state: str
     detail: str | None

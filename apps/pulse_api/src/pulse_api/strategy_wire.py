@@ -1,6 +1,7 @@
 """The shapes of strategies, to and from the domain."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -22,6 +23,7 @@ class StrategyBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     # Each is checked with the kind, which names the one that is wrong.
     parameters: dict[str, Any] = {}
     mode: StrategyMode = StrategyMode.PAPER
+    capital: Decimal | None = None
 
     def ask(self, name: str) -> StrategyAsk:
         """The domain's ask, not yet checked.
@@ -35,6 +37,7 @@ class StrategyBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             instruments=[_instrument(place, text) for place, text in enumerate(self.instruments)],
             parameters=self.parameters,
             mode=self.mode,
+            capital=self.capital,
         )
 
 
@@ -44,6 +47,7 @@ class StrategyOut(Struct, frozen=True, kw_only=True):
     instruments: list[str]
     parameters: dict[str, Any]
     mode: str
+    capital: Decimal | None
     wanted: str
     state: str
     detail: str | None
@@ -65,6 +69,7 @@ def strategy_out(row: StrategyRow) -> StrategyOut:
         instruments=[str(instrument) for instrument in plan.instruments],
         parameters=dict(plan.parameters),
         mode=plan.mode,
+        capital=plan.capital,
         wanted=plan.wanted,
         state=row.state,
         detail=row.detail,

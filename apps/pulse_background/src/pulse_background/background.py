@@ -24,12 +24,13 @@ from pulse_background.workers.skew_watch import SkewWatch
 from pulse_background.workers.slice_executor import ExecutorSettings, SliceExecutor, always_open
 from pulse_background.workers.timeout_monitor import TimeoutMonitor
 from pulse_domain.orders.events import AnyExecutionEvent
-from pulse_domain.orders.model import Order
+from pulse_domain.orders.model import NewOrder, Order
 from pulse_domain.ports.broker import Broker
 from pulse_domain.ports.clock import Clock
-from pulse_domain.ports.order_store import OrderStore
+from pulse_domain.ports.order_store import Accepted, OrderStore
 from pulse_domain.ports.rate_limiter import RateLimiter
 from pulse_domain.ports.work_queue import JobKind
+from pulse_domain.risk import RiskLimits
 from pulse_domain.traffic import BreakerSettings, BreakerState, Unlimited
 from pulse_domain.use_cases.archive import ArchiveOrders
 from pulse_domain.use_cases.book_facts import BookFacts
@@ -152,6 +153,8 @@ class Background:
             clock,
             due,
             ExecutorSettings(
+                tag_prefix=settings.tag_prefix,
+                grace_s=settings.slice_grace_seconds,
                 poll_s=settings.slice_executor_poll_interval_seconds,
                 calls_max=settings.broker_calls_max,
                 execute=execute,
@@ -207,6 +210,10 @@ class Background:
     def wake(self, kind: JobKind) -> None:
         """Take a hint; call it on the event loop's thread."""
         self._wakeups[kind].call()
+
+    async def accept_at_once(self, new: NewOrder, limits: RiskLimits | None) -> Accepted | None:
+        """As `SendAtOnce`, for orders that this process accepts itself."""
+        return await self._executor.accept_at_once(new, limits)
 
     def _booked(self, order: Order, event: AnyExecutionEvent) -> None:
         self._alerts.booked(order, event)

@@ -70,6 +70,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     breaker_pause_max_seconds: float = 60.0
     unknown_settle_seconds: float = 120.0
     unknown_give_up_seconds: float = 1800.0
+    market_desk: str = "apart"
     feed_silence_seconds: float = 5.0
     feed_instruments: str = ""
     strategy_capital: int = 10_000_000
@@ -96,6 +97,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         return []  # a Struct of its own would show every field
 
 
+# The market desk works in the workers' process.
+DESK_HERE = "here"
 # Read by their adapters.
 _BROKERS = ("kotak", "zerodha")
 _RETENTION_DAYS_MAX = 3650
@@ -200,6 +203,15 @@ def _check(settings: Settings) -> None:
     if settings.virtual_broker_capital is not None and settings.broker_type in _BROKERS:
         # Somebody would think that it limits real orders.
         raise SettingsError("VIRTUAL_BROKER_CAPITAL goes with BROKER_TYPE=virtual only")
+    if settings.market_desk not in ("apart", DESK_HERE):
+        raise SettingsError("MARKET_DESK must be apart or here")
+    if settings.market_desk == DESK_HERE and not {settings.broker_type, settings.virtual_broker_reads} & {
+        *_BROKERS
+    }:
+        # Desk and exchange would each have prices of their own.
+        raise SettingsError(
+            "MARKET_DESK=here needs a real BROKER_TYPE or VIRTUAL_BROKER_READS; else use pulse up"
+        )
     if re.fullmatch(r"[A-Z0-9]{2}", settings.tag_prefix) is None:
         raise SettingsError("TAG_PREFIX must be two of A-Z and 0-9")
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", settings.broker_account) is None:

@@ -38,9 +38,9 @@ from pulse_domain.orders.model import NewOrder
 from pulse_domain.ports.circuit_reads import CircuitReads
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.instrument_master import InstrumentMaster
-from pulse_domain.ports.work_queue import WorkQueue
+from pulse_domain.ports.work_queue import JobKind, WorkQueue
 from pulse_domain.splitting import PaceLimits
-from pulse_domain.use_cases.accept import AcceptOrder
+from pulse_domain.use_cases.accept import AcceptOrder, SendAtOnce
 from pulse_domain.use_cases.cancel import RequestCancel
 from pulse_domain.use_cases.market_gate import MarketGate
 from service_kit import Metrics
@@ -72,12 +72,14 @@ def make_desk(
     exchange: VirtualExchange | None = None,
     circuits: CircuitReads | None = None,
     registry: CollectorRegistry | None = None,
+    send_at_once: SendAtOnce | None = None,
 ) -> MarketDesk:
     """Put a desk together.
 
     master: of the virtual exchange, where its ticks are those of a feed.
     latest, circuits: as in `DeskPorts`. registry: where its figures are shown.
     exchange: of this process, which is to fill by the ticks.
+    send_at_once: of the workers of this process.
     """
     store, ids, market = PostgresOrderStore(database), RandomIds(clock), settings.market
     listed = None
@@ -106,7 +108,7 @@ def make_desk(
     gate, limits = MarketGate(market.rules, calendar), pace_limits(settings) or PaceLimits()
 
     def accept(on_new: Callable[[NewOrder], None]) -> AcceptOrder:
-        return AcceptOrder(store, terms, queue, clock, ids, limits, gate, risk, on_new)
+        return AcceptOrder(store, terms, queue, clock, ids, limits, gate, risk, on_new, send_at_once)
 
     nothing: Callable[[object], None] = lambda prices: None  # noqa: E731
     bus = InProcessEventBus(clock)
@@ -144,13 +146,29 @@ def make_desk(
 
 
 @asynccontextmanager
-async def open_desk(settings: Settings, metrics: Metrics) -> AsyncIterator[MarketDesk]:
-    """A desk with connections of its own; without REDIS_URL the workers find its orders by polling."""
+async def open_desk(
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    wake: Callable[[JobKind], None] = lambda kind: None,
+    send_at_once: SendAtOnce | None = None,
+    exchange: VirtualExchange | None = None,
+) -> AsyncIterator[MarketDesk]:
+    """A desk with connections of its own.
+
+    wake, send_at_once: of the workers of this process, where there are any. Others are told of its orders
+        through Redis; without REDIS_URL they find them by polling.
+    exchange: as in `make_desk`.
+    """
     clock = SystemClock()
     pool = await create_pool(settings.database_url, size=settings.database_pool_size)
-    queue: WorkQueue = InProcessQueue()
+    queue: WorkQueue
     if settings.redis_url is not None:
         queue = DramatiqQueue(redis_broker(settings.redis_url, CarryIds()))
+    else:
+        queue = own = InProcessQueue()
+        for kind in JobKind:
+            own.listen(kind, lambda job: wake(job.kind))
     try:
         database = Database(pool)
         opened = await open_feed(settings, database, clock)
@@ -172,8 +190,10 @@ async def open_desk(settings: Settings, metrics: Metrics) -> AsyncIterator[Marke
                 clock,
                 queue,
                 telegram.notify,
+                exchange=exchange,
                 circuits=circuits,
                 registry=metrics.registry,
+                send_at_once=send_at_once,
             )
     finally:
         await queue.close()

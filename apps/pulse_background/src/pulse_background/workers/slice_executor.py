@@ -3,21 +3,29 @@
 The loop asks for the next due instant, sleeps to it, takes leave of the limiter for as many calls as it has
 free slots, claims what is due for those, and sends each in a task of its own. Leave that finds nothing to
 claim is given back. What came of the calls is recorded in batches.
+
+An order that this process accepts itself need not wait for its turn, where a call may begin now: it is accepted
+with its execution claimed, which is one commit in place of four.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 from msgspec import Struct
 
 from pulse_background.wakeup import Wakeup
 from pulse_background.workers.outcome_recorder import OutcomeRecorder
-from pulse_domain.errors import StorageUnavailable
+from pulse_domain.errors import PulseError, StorageUnavailable
 from pulse_domain.orders.events import ExecutionReleased
+from pulse_domain.orders.ids import execution_id
+from pulse_domain.orders.model import NewOrder
+from pulse_domain.orders.plan import tag_of_only_execution
 from pulse_domain.ports.clock import Clock
-from pulse_domain.ports.order_store import LATE_S, Booking, Claim, OrderStore
+from pulse_domain.ports.order_store import LATE_S, Accepted, AtOnce, Booking, Claim, OrderStore
 from pulse_domain.ports.rate_limiter import RateLimiter
+from pulse_domain.risk import RiskLimits
 from pulse_domain.traffic import CallKind, Granted, Unlimited
 from pulse_domain.use_cases.catch_up import CatchUp
 from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
@@ -40,6 +48,10 @@ async def always_open() -> bool:
 
 
 class ExecutorSettings(Struct, frozen=True, kw_only=True):
+    """tag_prefix, grace_s: as the splitter has them, for orders that are sent at once."""
+
+    tag_prefix: str
+    grace_s: float
     poll_s: float = 1.0
     calls_max: int = 50
     execute: ExecuteSettings
@@ -77,6 +89,7 @@ class SliceExecutor:
         self._slots_free = Wakeup(clock)
         self._calls: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._is_running = False
         # A claim was asked for and its answer lost: it may have been given.
         self._claims_in_doubt = False
         # The attempts that may have been sent, with their instants: those are never given back here.
@@ -85,13 +98,14 @@ class SliceExecutor:
     async def run(self) -> None:
         """Work until `stop`; then return once every call has its outcome recorded."""
         with bound(worker="executor"):
+            self._is_running = True
             while not self._stopping.is_set():
                 try:
                     await self._turn()
                 except StorageUnavailable as error:
                     log.warning("the store does not answer", error=error.message)
                     await self._clock.sleep(self._settings.poll_s)
-            if self._calls:
+            while self._calls:
                 await asyncio.wait(self._calls)
             await self._recorder.flush()
 
@@ -99,6 +113,78 @@ class SliceExecutor:
         """Claim nothing more."""
         self._stopping.set()
         self._wakeup.call()
+
+    # --- orders that are sent at once
+
+    async def accept_at_once(self, new: NewOrder, limits: RiskLimits | None) -> Accepted | None:
+        """Accept an order that has one execution, due now, and send that; None, with nothing stored, where it
+        has more, or is to wait for its turn. Raises as `OrderStore.accept` does."""
+        settings = self._settings
+        tag = tag_of_only_execution(new, settings.tag_prefix)
+        if tag is None or new.body_digest is not None or settings.grace_s <= 0 or not await self._may_call():
+            return None
+        leave = await self._limiter.acquire(CallKind.PLACE, timeout_s=0.0)
+        if not isinstance(leave, Granted):
+            return None
+        at_once = AtOnce(
+            executor=settings.execute.executor,
+            lease_s=settings.execute.lease_s,
+            tag=tag,
+            grace_s=settings.grace_s,
+        )
+        stored: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        # A task of its own: once it is claimed it is sent, whether or not somebody still waits for the answer.
+        self._begin(self._accept_and_send(new, limits, at_once, leave, stored))
+        return await stored
+
+    async def _may_call(self) -> bool:
+        """Whether a call may begin now, as far as this process goes."""
+        if not self._is_running or not await self._is_open():
+            return False
+        return not self._stopping.is_set() and len(self._calls) < self._settings.calls_max
+
+    async def _accept_and_send(
+        self,
+        new: NewOrder,
+        limits: RiskLimits | None,
+        at_once: AtOnce,
+        leave: Granted,
+        stored: asyncio.Future[Accepted],
+    ) -> None:
+        first_attempt = (execution_id(new.order_id, 1, 0), 1)
+        asked_at = self._clock.monotonic()
+        # From here on: the claim may be in the store before its answer is here, and is not lost yet.
+        self._handed[first_attempt] = asked_at
+        claim: Claim | None = None
+        try:
+            accepted = await self._store.accept(new, limits, at_once)
+            claim, lost = accepted.claim, accepted.claim is None and not accepted.replayed
+            if not stored.done():
+                stored.set_result(accepted)
+        except Exception as error:
+            # What the store says no to is claimed by nobody; of all else nothing is known.
+            lost = isinstance(error, StorageUnavailable) or not isinstance(error, PulseError)
+            if not stored.done():
+                stored.set_exception(error)
+        except BaseException:
+            stored.cancel()
+            raise
+        if claim is None:
+            # It is not sent here: where it was claimed all the same, it is to be given back.
+            del self._handed[first_attempt]
+            if lost:
+                self._claims_in_doubt = True
+                self._wakeup.call()
+            await self._limiter.give_back(leave.tokens)
+            return
+        await self._send(claim, asked_at, leave.tokens[0], leave.fresh_until)
+
+    def _begin(self, call: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._call_ended)
+
+    # --- what is due
 
     async def _turn(self) -> None:
         self._recorder.check()
@@ -185,14 +271,14 @@ class SliceExecutor:
                 log.warning("late executions were given new instants", count=moved)
             claimed_at = self._clock.monotonic()
             self._forget_old_attempts(claimed_at)
-            self._claims_in_doubt = True
-            claims = await self._store.claim_executions(leave.count, settings.executor, settings.lease_s)
-            self._claims_in_doubt = False
+            try:
+                claims = await self._store.claim_executions(leave.count, settings.executor, settings.lease_s)
+            except BaseException:
+                self._claims_in_doubt = True
+                raise
             for claim, token in zip(claims, leave.tokens, strict=False):
                 self._handed[claim.execution.execution_id, claim.execution.attempt] = claimed_at
-                call = asyncio.create_task(self._send(claim, claimed_at, token, leave.fresh_until))
-                self._calls.add(call)
-                call.add_done_callback(self._call_ended)
+                self._begin(self._send(claim, claimed_at, token, leave.fresh_until))
         finally:
             if len(claims) < leave.count:
                 await self._limiter.give_back(leave.tokens[len(claims) :])
@@ -206,6 +292,15 @@ class SliceExecutor:
 
     async def _release_unsent(self) -> None:
         """Give back what was claimed for us without our knowing: none of it was sent."""
+        # Another may get lost while this goes on.
+        self._claims_in_doubt = False
+        try:
+            await self._release_lost()
+        except BaseException:
+            self._claims_in_doubt = True
+            raise
+
+    async def _release_lost(self) -> None:
         mine = self._settings.execute.executor
         lost = [
             Booking(
@@ -224,7 +319,6 @@ class SliceExecutor:
         if lost:
             await self._store.book(lost)
             log.warning("claims whose answer was lost are given back", count=len(lost))
-        self._claims_in_doubt = False
 
     async def _renew(self, claim: Claim, claimed_at: float, token: str) -> None:
         """Change leave that has waited for the claim too long into new one.

@@ -53,21 +53,28 @@ _NAMES = ", ".join(_ORDER_VALUES)
 _GIVEN_NAMES = ", ".join(_GIVEN)
 _ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _GIVEN.items())
 _ONE_ROW = ", ".join(f"CAST(:{name} AS {kind}) AS {name}" for name, kind in _GIVEN.items())
+_WINDOW = """
+    coalesce(window_starts_at, start_at, now),
+    coalesce(window_ends_at, coalesce(start_at, now) + make_interval(mins => coalesce(duration_minutes, 0)))
+"""
 _STORED = f"""
     INSERT INTO orders ({_NAMES}, starts_at, ends_at, created_at, order_queue_status, last_seq)
-    SELECT {_NAMES}, coalesce(window_starts_at, start_at, now),
-           coalesce(window_ends_at,
-                    coalesce(start_at, now) + make_interval(mins => coalesce(duration_minutes, 0))),
-           now, 'PENDING', 1
+    SELECT {_NAMES}, {_WINDOW}, now, 'PENDING', 1
 """
 # Under the halt's lock, shared: what is stored once a halt was answered would be cancelled by nobody.
 _GATE = """
     gate AS MATERIALIZED (SELECT NOT pulse_accepting(NULL) AS halted, clock_timestamp() AS now)
 """
-# For one order, with limits that count orders where `guarded` is set. Those come one by one, and each at an
-# instant of its own: that of the count.
-_GUARD = f"""
-    open AS MATERIALIZED (SELECT pulse_accepting(CAST(:kill_id AS text)) AS accepting),
+_ACCEPTING = "pulse_accepting(CAST(:kill_id AS text))"
+# What may be claimed may be accepted, under the same lock.
+_CLAIMING = "coalesce(pulse_claimable() = coalesce(CAST(:kill_id AS text), ''), false)"
+
+
+def _guard(accepting: str) -> str:
+    """For one order, with limits that count orders where `guarded` is set. Those come one by one, and each at
+    an instant of its own: that of the count."""
+    return f"""
+    open AS MATERIALIZED (SELECT {accepting} AS accepting),
     counts AS MATERIALIZED (
         SELECT c.*
         FROM open, LATERAL pulse_order_counts(accepting AND CAST(:guarded AS boolean), true, {COUNTS_ARGS}) c
@@ -79,7 +86,10 @@ _GUARD = f"""
                OR coalesce((SELECT cardinality(same_orders) > 0 FROM counts), false) AS refused
         FROM open
     )
-"""  # noqa: S608  # a constant of ours
+    """  # noqa: S608  # constants of ours
+
+
+_GUARD = _guard(_ACCEPTING)
 _GUARDED_ANSWER = """
     SELECT halted, refused, ARRAY(SELECT order_id FROM stored) AS stored, counts.*
     FROM gate LEFT JOIN counts ON true
@@ -148,6 +158,56 @@ ACCEPT_SIGHTED = Statement(
         SELECT order_id, 1, created_at, 'order_accepted', CAST(:event AS jsonb) FROM stored
     )
     {_GUARDED_ANSWER}
+    """)  # noqa: S608  # column names of our own table
+)
+
+# One order, split and with its only execution claimed: what CLAIM_ORDERS, SAVE_SPLIT and CLAIM_EXECUTIONS would
+# write for it, in one commit.
+ACCEPT_CLAIMED = Statement(
+    text(f"""
+    WITH {_guard(_CLAIMING)},
+    stored AS (
+        INSERT INTO orders ({_NAMES}, starts_at, ends_at, created_at, order_queue_status, split_attempt,
+                            split_executor, last_seq)
+        SELECT {_NAMES}, {_WINDOW}, now, 'DONE', 1, CAST(:executor AS text), 4
+        FROM gate, (SELECT {_ONE_ROW}) u
+        WHERE NOT halted AND NOT refused
+        ON CONFLICT (client_id, order_unique_key) DO NOTHING
+        RETURNING *
+    ),
+    sliced AS (
+        INSERT INTO order_slices (order_id, seq, quantity, scheduled_at, chunks, stage, version)
+        SELECT order_id, 1, total_quantity, starts_at, 1, 'IN_PROGRESS', 1 FROM stored
+        RETURNING *
+    ),
+    claimed AS (
+        INSERT INTO order_ledger (order_id, seq, chunk, internal_id, tag, strategy_tag, execution_status,
+                                  phase, planned_quantity, quantity, due_at, expires_at, attempt, executor,
+                                  lease_until)
+        SELECT order_id, 1, 0, CAST(:internal_id AS uuid), CAST(:tag AS text), strategy_tag, 'CLAIMED',
+               'CLAIMED', total_quantity, total_quantity, starts_at,
+               ends_at + make_interval(secs => :grace_s), 1, split_executor,
+               clock_timestamp() + make_interval(secs => :lease_s)
+        FROM stored
+        RETURNING *
+    ),
+    journal AS (
+        INSERT INTO order_events (order_id, seq, at, kind, data)
+        SELECT c.order_id, e.seq, o.created_at, e.data ->> 'kind', e.data
+        FROM claimed c JOIN stored o USING (order_id), LATERAL (VALUES
+            (1, CAST(:event AS jsonb)),
+            (2, jsonb_build_object('kind', 'split_claimed', 'attempt', 1, 'executor', c.executor)),
+            (3, jsonb_build_object('kind', 'split_saved', 'attempt', 1, 'expires_at', c.expires_at, 'slices',
+                    jsonb_build_array(jsonb_build_array(
+                        c.quantity, c.due_at, jsonb_build_array(jsonb_build_array(c.quantity, c.tag)))))),
+            (4, jsonb_build_object('kind', 'execution_claimed', 'seq', 1, 'chunk', 0, 'attempt', 1,
+                                   'executor', c.executor, 'lease_until', c.lease_until))
+        ) AS e (seq, data)
+    )
+    SELECT refused, counts.*, c.*, o.*, s.version AS slice_version, s.chunks AS slice_chunks,
+           s.quantity AS slice_quantity, s.scheduled_at AS slice_scheduled_at
+    FROM gate LEFT JOIN counts ON true LEFT JOIN stored o ON true LEFT JOIN claimed c ON true
+         LEFT JOIN sliced s ON true
     """)  # noqa: S608  # column names of our own table
 )
 

@@ -52,6 +52,7 @@ from pulse_domain.ports.order_store import (
     RESTORED,
     Accepted,
     ArchiveResult,
+    AtOnce,
     Booked,
     BookFindings,
     Booking,
@@ -96,12 +97,18 @@ class PostgresOrderStore:
 
     # --- acceptance
 
-    async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
+    async def accept(
+        self, new: NewOrder, limits: RiskLimits | None = None, at_once: AtOnce | None = None
+    ) -> Accepted:
         limits = limits if limits is not None and limits.by_count else None
         for _ in range(3):
             refused: RiskRejected | None = None
+            claim: Claim | None = None
             try:
-                if limits is None and new.kill_id is None and new.body_digest is None:
+                if at_once is not None:
+                    claim, refused = await self._insert_claimed(new, limits or _NO_LIMITS, at_once)
+                    stored, halted = claim is not None, False
+                elif limits is None and new.kill_id is None and new.body_digest is None:
                     stored, halted = await self._inserts.add(new)
                 else:
                     stored, halted, refused = await self._insert_guarded(new, limits or _NO_LIMITS)
@@ -112,7 +119,9 @@ class PostgresOrderStore:
                     raise
                 return _accepted(known, new, replayed=known["order_id"] != new.order_id)
             if stored:
-                return Accepted(order_id=new.order_id, order_unique_key=new.order_unique_key, replayed=False)
+                return Accepted(
+                    order_id=new.order_id, order_unique_key=new.order_unique_key, replayed=False, claim=claim
+                )
             known = await self._find(new)
             if known is not None:
                 return _accepted(known, new, replayed=True)
@@ -120,25 +129,35 @@ class PostgresOrderStore:
                 raise TradingHalted()
             if refused is not None:
                 raise refused
-            # The insert lost against one that was then rolled back: try again.
+            # Nothing may be claimed, though orders may be taken; or the insert lost against one that was then
+            # rolled back: try again.
+            at_once = None
         raise StorageUnavailable("the order could not be stored; send the same request again")
 
     async def _insert_guarded(
         self, new: NewOrder, limits: RiskLimits
     ) -> tuple[bool, bool, RiskRejected | None]:
         """Try to store the order; whether it was, whether trading is halted, and what the limits say."""
-        values = order_values(new) | _count_values(new.client_id, new.request, limits)
-        values |= {"event": accepted_event(new), "guarded": limits.by_count, "open_max": limits.max_open_orders}
+        values = _guarded_values(new, limits)
         statement = steps.ACCEPT_GUARDED
         if new.body_digest is not None:
             statement = steps.ACCEPT_SIGHTED
             values |= {"body_digest": new.body_digest, "replay_window_s": REPLAY_WINDOW_S}
         row = await self._db.fetchrow(statement.sql, statement.args(**values))
         assert row is not None, "the statement always gives one row"
-        refused = None
-        if row["refused"]:
-            refused = refusal(check_counts(new.request, counts_of(row), limits))
-        return bool(row["stored"]), row["halted"], refused
+        return bool(row["stored"]), row["halted"], _refused(row, new, limits)
+
+    async def _insert_claimed(
+        self, new: NewOrder, limits: RiskLimits, at_once: AtOnce
+    ) -> tuple[Claim | None, RiskRejected | None]:
+        """Try to store the order with its only execution claimed; the claim, and what the limits say."""
+        values = _guarded_values(new, limits) | msgspec.structs.asdict(at_once)
+        values["internal_id"] = execution_uuid(execution_id(new.order_id, 1, 0))
+        row = await self._db.fetchrow(steps.ACCEPT_CLAIMED.sql, steps.ACCEPT_CLAIMED.args(**values))
+        assert row is not None, "the statement always gives one row"
+        if row["order_id"] is None:
+            return None, _refused(row, new, limits)
+        return self._claim_of(row, at_once.lease_s), None
 
     async def count_orders(
         self, client_id: ClientId | None, request: OrderRequest, limits: RiskLimits
@@ -244,15 +263,16 @@ class PostgresOrderStore:
         args = steps.CLAIM_EXECUTIONS.args(
             limit=limit, executor=executor, lease_s=lease_s, late_s=LATE_S, not_before=self._floor.instant
         )
-        claims = []
-        for row in await self._db.fetch(steps.CLAIM_EXECUTIONS.sql, args):
-            execution = execution_of(row)
-            if row["slice_chunks"] == 1:
-                self._remember(_state_of(row, (execution,)))
-            else:
-                self._remembered.pop((execution.order_id, execution.seq), None)
-            claims.append(Claim(order=order_of(row), execution=execution, lease_s=lease_s))
-        return claims
+        rows = await self._db.fetch(steps.CLAIM_EXECUTIONS.sql, args)
+        return [self._claim_of(row, lease_s) for row in rows]
+
+    def _claim_of(self, row: Row, lease_s: float) -> Claim:
+        execution = execution_of(row)
+        if row["slice_chunks"] == 1:
+            self._remember(_state_of(row, (execution,)))
+        else:
+            self._remembered.pop((execution.order_id, execution.seq), None)
+        return Claim(order=order_of(row), execution=execution, lease_s=lease_s)
 
     async def book(self, bookings: Sequence[Booking]) -> list[Booked]:
         waiting: dict[_SliceKey, list[int]] = {}
@@ -547,6 +567,20 @@ class PostgresOrderStore:
 
     async def ping(self) -> None:
         await self._db.fetchrow("SELECT 1", [])
+
+
+def _guarded_values(new: NewOrder, limits: RiskLimits) -> dict[str, Any]:
+    return {
+        **order_values(new),
+        **_count_values(new.client_id, new.request, limits),
+        "event": accepted_event(new),
+        "guarded": limits.by_count,
+        "open_max": limits.max_open_orders,
+    }
+
+
+def _refused(row: Row, new: NewOrder, limits: RiskLimits) -> RiskRejected | None:
+    return refusal(check_counts(new.request, counts_of(row), limits)) if row["refused"] else None
 
 
 def _count_values(client_id: str | None, request: OrderRequest, limits: RiskLimits) -> dict[str, Any]:

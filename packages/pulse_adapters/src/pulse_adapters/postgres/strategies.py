@@ -1,6 +1,7 @@
 """Strategies in Postgres: each step is one statement."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import bindparam, select, text
@@ -21,8 +22,8 @@ from pulse_domain.ports.strategy_store import (
     StrategyState,
 )
 
-_ALREADY_SO = "(s.kind, s.instruments, s.parameters, s.mode)"
-_ASKED = "(excluded.kind, excluded.instruments, excluded.parameters, excluded.mode)"
+_ALREADY_SO = "(s.kind, s.instruments, s.parameters, s.mode, s.capital)"
+_ASKED = "(excluded.kind, excluded.instruments, excluded.parameters, excluded.mode, excluded.capital)"
 _CHANGES = f"s.wanted = 'STOPPED' AND {_ALREADY_SO} IS DISTINCT FROM {_ASKED}"
 
 
@@ -37,6 +38,7 @@ _PUT_CHANGES = ", ".join(
         "instruments": "excluded.instruments",
         "parameters": "excluded.parameters",
         "mode": "excluded.mode",
+        "capital": "excluded.capital",
         "version": "s.version + 1",
         "changed_by": "excluded.changed_by",
         "changed_at": "clock_timestamp()",
@@ -52,20 +54,22 @@ _PUT = Statement(
     WITH given AS (
         SELECT CAST(:name AS text) AS name, CAST(:kind AS text) AS kind,
                CAST(:instruments AS varchar[]) AS instruments, CAST(:parameters AS jsonb) AS parameters,
-               CAST(:mode AS text) AS mode, CAST(:changed_by AS text) AS changed_by
+               CAST(:mode AS text) AS mode, CAST(:capital AS numeric) AS capital,
+               CAST(:changed_by AS text) AS changed_by
     ),
     put AS (
         INSERT INTO strategies AS s
-               (name, kind, instruments, parameters, mode, wanted, version, changed_by, state)
-        SELECT name, kind, instruments, parameters, mode, 'STOPPED', 1, changed_by, 'STOPPED' FROM given
+               (name, kind, instruments, parameters, mode, capital, wanted, version, changed_by, state)
+        SELECT name, kind, instruments, parameters, mode, capital, 'STOPPED', 1, changed_by, 'STOPPED'
+        FROM given
         ON CONFLICT (name) DO UPDATE SET {_PUT_CHANGES}
         RETURNING s.*
     ),
     forgotten AS (
         DELETE FROM strategy_checkpoints c USING put p WHERE c.name = p.name AND c.version < p.version
     )
-    SELECT p.*, (p.kind, p.instruments, p.parameters, p.mode)
-                IS NOT DISTINCT FROM (g.kind, g.instruments, g.parameters, g.mode) AS agreed
+    SELECT p.*, (p.kind, p.instruments, p.parameters, p.mode, p.capital)
+                IS NOT DISTINCT FROM (g.kind, g.instruments, g.parameters, g.mode, g.capital) AS agreed
     FROM put p, given g
     """)  # noqa: S608  # constants of this module
 )
@@ -122,6 +126,7 @@ class PostgresStrategyStore:
         instruments: Sequence[Instrument],
         parameters: Mapping[str, Any],
         mode: StrategyMode,
+        capital: Decimal | None = None,
         changed_by: str,
     ) -> StrategyRow:
         args = _PUT.args(
@@ -130,6 +135,7 @@ class PostgresStrategyStore:
             instruments=[str(instrument) for instrument in instruments],
             parameters=dict(parameters),
             mode=mode.value,
+            capital=capital,
             changed_by=changed_by,
         )
         row = await self._db.fetchrow(_PUT.sql, args)
@@ -174,6 +180,7 @@ def _row(row: Row) -> StrategyRow:
         instruments=tuple(Instrument.parse(text) for text in row["instruments"]),
         parameters=row["parameters"],
         mode=StrategyMode(row["mode"]),
+        capital=row["capital"],
         wanted=StrategyState(row["wanted"]),
         version=row["version"],
         changed_by=row["changed_by"],

@@ -549,6 +549,8 @@ strategies = Table(
     Column("instruments", ARRAY(String), nullable=False),
     Column("parameters", JSONB, nullable=False),
     Column("mode", _ID, nullable=False),
+    # In rupees; null for what the runner gives to every strategy.
+    Column("capital", Numeric),
     Column("wanted", _ID, nullable=False),
     # One more with every change of what it is, not with starts and stops.
     Column("version", Integer, nullable=False),
@@ -559,6 +561,7 @@ strategies = Table(
     Column("reported_at", _INSTANT),
     _one_of("mode", StrategyMode),
     CheckConstraint("wanted IN ('RUNNING', 'STOPPED')", name="wanted"),
+    CheckConstraint("capital > 0", name="capital"),
     _one_of("state", StrategyState),
 )
 

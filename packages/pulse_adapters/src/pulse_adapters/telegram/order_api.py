@@ -65,6 +65,7 @@ class StrategyRow(Struct, frozen=True, kw_only=True):
     instruments: list[str]
     parameters: dict[str, Any]
     mode: str
+    capital: Decimal | None
     wanted: str
     state: str
     detail: str | None
@@ -169,6 +170,7 @@ class OrderApi:
             "instruments": row.instruments,
             "parameters": parameters,
             "mode": row.mode,
+            "capital": None if row.capital is None else str(row.capital),
         }
         return await self._read("PUT", _strategy_path(row.name), StrategyRow, who, body)
 

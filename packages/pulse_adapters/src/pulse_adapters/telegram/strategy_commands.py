@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from pulse_adapters.telegram.order_api import OrderApi, OrderApiError, StrategyRow
+from pulse_adapters.telegram.texts import value_text
 from pulse_adapters.telegram.wishes import Refusal, Wish
 
 USAGE = "Write /strategy start NAME, /strategy stop NAME, or /strategy set NAME PARAMETER=VALUE ..."
@@ -80,17 +81,22 @@ def strategy_text(row: StrategyRow) -> str:
     elif row.state != row.wanted:
         state = f"{row.state}, to be {row.wanted}"
     parameters = "".join(f" {name}={value}" for name, value in row.parameters.items())
-    text = f"{row.name} ({row.mode}, {row.kind} on {', '.join(row.instruments)}{parameters}): {state}"
+    what = f"{row.kind} on {', '.join(row.instruments)}{parameters}{_capital(row)}"
+    text = f"{row.name} ({row.mode}, {what}): {state}"
     return " ".join(text.split())
 
 
 def _question(verb: str, row: StrategyRow) -> str:
-    on = f"{row.name} ({row.kind} on {', '.join(row.instruments)})"
+    on = f"{row.name} ({row.kind} on {', '.join(row.instruments)}{_capital(row)})"
     if verb == "stop":
         return f"Stop strategy {on}? Its orders and its position stay as they are."
     if row.mode == "live":
         return f"Start strategy {on}? It is LIVE: its orders go to the broker."
     return f"Start strategy {on}, on paper?"
+
+
+def _capital(row: StrategyRow) -> str:
+    return "" if row.capital is None else f", capital {value_text(row.capital)}"
 
 
 def _changes(texts: Sequence[str]) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ from random import Random
 from pulse_domain.instruments import InstrumentTerms
 from pulse_domain.orders.events import PlannedExecution, PlannedSlice
 from pulse_domain.orders.ids import OrderId, execution_id, tags
-from pulse_domain.orders.model import OrderRequest
+from pulse_domain.orders.model import NewOrder, OrderRequest
 from pulse_domain.splitting import (
     QUANTITY_BAND_PERCENT,
     PaceLimits,
@@ -68,6 +68,17 @@ def plan_order(
         )
         for part, quantities in zip(parts, sizes, strict=True)
     )
+
+
+def tag_of_only_execution(new: NewOrder, tag_prefix: str) -> str | None:
+    """The tag of the one execution that an order has, where it has no more and is due as soon as it is accepted;
+    else None."""
+    request, terms = new.request, new.terms
+    if request.split_config is not None or request.start_at is not None or new.window is not None:
+        return None
+    if len(chunks(request.total_quantity, lot_size=terms.lot_size, freeze_quantity=terms.freeze_quantity)) > 1:
+        return None
+    return tags(tag_prefix, [execution_id(new.order_id, 1, 0)])[0]
 
 
 def check_feasible(

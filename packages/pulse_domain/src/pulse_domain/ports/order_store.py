@@ -11,7 +11,8 @@ Decisions (claim, release, withdraw, lapse, fail) are fenced: by the attempt the
 state tables. Facts from the broker are accepted from anyone, at any time, any number of times.
 
 Any method may raise `StorageUnavailable`: nothing is known of the step's effect. All steps but the
-claims may then be repeated as they are; a claim that was lost is found by its expired lease.
+claims may then be repeated as they are; a claim that was lost is found by its expired lease, or by whoever
+asked for it among what is in flight.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,14 +35,6 @@ from pulse_domain.positions import LedgerFill, PositionKey
 from pulse_domain.risk import OrderCounts, RiskLimits
 
 
-class Accepted(Struct, frozen=True, kw_only=True):
-    """`replayed`: the order was there already; the id is that of the first request."""
-
-    order_id: OrderId
-    order_unique_key: str
-    replayed: bool
-
-
 class SplitResult(StrEnum):
     SAVED = "SAVED"
     SKIPPED = "SKIPPED"  # a cancel came first
@@ -54,6 +47,29 @@ class Claim(Struct, frozen=True, kw_only=True):
     order: Order
     execution: Execution
     lease_s: float
+
+
+class AtOnce(Struct, frozen=True, kw_only=True):
+    """Whoever accepts an order of one execution that is due by then, and sends it without waiting for a turn.
+
+    tag: of that execution. grace_s: how long after the order's window it may still be sent.
+    """
+
+    executor: str
+    lease_s: float
+    tag: str
+    grace_s: float
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """replayed: the order was there already; the id is that of the first request.
+    claim: of its only execution, where it was asked for and given.
+    """
+
+    order_id: OrderId
+    order_unique_key: str
+    replayed: bool
+    claim: Claim | None = None
 
 
 class Tracked(Struct, frozen=True, kw_only=True):
@@ -227,7 +243,9 @@ class ArchiveResult(Struct, frozen=True, kw_only=True):
 class OrderStore(Protocol):
     # --- acceptance
 
-    async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
+    async def accept(
+        self, new: NewOrder, limits: RiskLimits | None = None, at_once: AtOnce | None = None
+    ) -> Accepted:
         """Store an order exactly once per (client, key), or per (client, body) within the replay window.
 
         Once a halt has been answered, nothing more is stored. An order of a kill passes the halt of that kill,
@@ -235,6 +253,10 @@ class OrderStore(Protocol):
 
         limits: those that count orders are held in the same step: where there is room for one more, of those
             that come at once one is stored.
+        at_once: split the order and claim its only execution in the same step: for one with a key and without a
+            window of its own. No claim is given for what was there already, nor where nothing may be claimed,
+            nor where the answer of the step was lost; a claim that was given and is not known of is found as
+            other lost claims are.
 
         Raises:
             DuplicateOrderUniqueKey: the key was used for another request.

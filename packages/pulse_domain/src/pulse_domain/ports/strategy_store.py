@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ class StrategyPlan(Struct, frozen=True, kw_only=True):
 
     name: also the tag of its orders.
     kind: of those that are shipped, or `FILE.py:Class`.
+    capital: rupees that it counts with; None for those that the runner gives to every strategy.
     version: one more with every change; a checkpoint belongs to one.
     """
 
@@ -36,6 +38,7 @@ class StrategyPlan(Struct, frozen=True, kw_only=True):
     instruments: tuple[Instrument, ...]
     parameters: Mapping[str, Any]
     mode: StrategyMode
+    capital: Decimal | None = None
     wanted: StrategyState
     version: int
     changed_by: str
@@ -71,6 +74,7 @@ class StrategyStore(Protocol):
         instruments: Sequence[Instrument],
         parameters: Mapping[str, Any],
         mode: StrategyMode,
+        capital: Decimal | None = None,
         changed_by: str,
     ) -> StrategyRow:
         """Add a strategy, stopped, or change one that is wanted stopped; its checkpoint goes with the old

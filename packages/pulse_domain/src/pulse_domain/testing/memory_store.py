@@ -32,6 +32,7 @@ from pulse_domain.ports.order_store import (
     RESTORED,
     Accepted,
     ArchiveResult,
+    AtOnce,
     Booked,
     BookFindings,
     Booking,
@@ -196,7 +197,9 @@ class InMemoryOrderStore:
 
     # --- acceptance
 
-    async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
+    async def accept(
+        self, new: NewOrder, limits: RiskLimits | None = None, at_once: AtOnce | None = None
+    ) -> Accepted:
         now = self._clock.now()
         known = self._known(new, now)
         if known is not None:
@@ -230,7 +233,28 @@ class InMemoryOrderStore:
         if new.body_digest is not None:
             self._sightings[new.client_id, new.body_digest] = (new.order_id, now)
         record.note(accepted_event(new), now)
-        return Accepted(order_id=new.order_id, order_unique_key=new.order_unique_key, replayed=False)
+        claim = None
+        if at_once is not None and self._lets_claim():
+            claim = self._split_and_claim(record, at_once, now)
+        return Accepted(
+            order_id=new.order_id, order_unique_key=new.order_unique_key, replayed=False, claim=claim
+        )
+
+    def _split_and_claim(self, record: _Record, at_once: AtOnce, now: datetime) -> Claim:
+        order = record.order
+        record.note(ev.SplitClaimed(attempt=1, executor=at_once.executor), now)
+        quantity = order.request.total_quantity
+        only = ev.PlannedSlice(quantity, order.starts_at, (ev.PlannedExecution(quantity, at_once.tag),))
+        plan = ev.SplitSaved(
+            attempt=1, expires_at=order.ends_at + timedelta(seconds=at_once.grace_s), slices=(only,)
+        )
+        record.note(plan, now)
+        record.plan(planned_slices(record.order, plan))
+        return self._claim(record, record.slices[1].executions[0], at_once.executor, at_once.lease_s)
+
+    def _lets_claim(self) -> bool:
+        """Whether this is the store that work was done on, not a restored one that nobody has looked at."""
+        return self._noted_identity in (None, self.identity)
 
     def _lets(self, kill_id: str | None) -> bool:
         """Whether orders of a kill pass, or with None those of none."""
@@ -386,27 +410,29 @@ class InMemoryOrderStore:
 
     async def claim_executions(self, limit: int, executor: str, lease_s: float) -> list[Claim]:
         now = self._clock.now()
-        if self._noted_identity not in (None, self.identity):
+        if not self._lets_claim():
             return []
         since = now - timedelta(seconds=LATE_S)
         until_now = takewhile(lambda e: e.due_at <= now, self._claimable())
         due = list(islice((e for e in until_now if e.due_at > since), limit))
-        claims = []
-        for execution in due:
-            record = self._records[execution.order_id]
-            record.note(
-                ev.ExecutionClaimed(
-                    seq=execution.seq,
-                    chunk=execution.chunk,
-                    attempt=execution.attempt + 1,
-                    executor=executor,
-                    lease_until=now + timedelta(seconds=lease_s),
-                ),
-                now,
-            )
-            claimed = record.slices[execution.seq].executions[execution.chunk]
-            claims.append(Claim(order=record.order, execution=claimed, lease_s=lease_s))
-        return claims
+        return [
+            self._claim(self._records[execution.order_id], execution, executor, lease_s) for execution in due
+        ]
+
+    def _claim(self, record: _Record, execution: Execution, executor: str, lease_s: float) -> Claim:
+        now = self._clock.now()
+        record.note(
+            ev.ExecutionClaimed(
+                seq=execution.seq,
+                chunk=execution.chunk,
+                attempt=execution.attempt + 1,
+                executor=executor,
+                lease_until=now + timedelta(seconds=lease_s),
+            ),
+            now,
+        )
+        claimed = record.slices[execution.seq].executions[execution.chunk]
+        return Claim(order=record.order, execution=claimed, lease_s=lease_s)
 
     async def book(self, bookings: Sequence[Booking]) -> list[Booked]:
         return [self._book(booking) for booking in bookings]

@@ -1,6 +1,7 @@
 """Strategies in memory, as the store keeps them."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ class InMemoryStrategyStore:
         instruments: Sequence[Instrument],
         parameters: Mapping[str, Any],
         mode: StrategyMode,
+        capital: Decimal | None = None,
         changed_by: str,
     ) -> StrategyRow:
         self._check()
@@ -49,6 +51,7 @@ class InMemoryStrategyStore:
             instruments=tuple(instruments),
             parameters=_plain(parameters),
             mode=mode,
+            capital=capital,
             wanted=StrategyState.STOPPED,
             version=known.plan.version + 1 if known else 1,
             changed_by=changed_by,
@@ -118,4 +121,4 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
 def _what_it_is(plan: StrategyPlan) -> tuple[Any, ...]:
     # As text: True is no 1.
     parameters = msgspec.json.encode(plan.parameters, order="deterministic")
-    return plan.kind, plan.instruments, parameters, plan.mode
+    return plan.kind, plan.instruments, parameters, plan.mode, plan.capital

@@ -1,6 +1,6 @@
 """Accept an order: check it, store it exactly once, wake the splitter."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -13,6 +13,7 @@ from pulse_domain.ports.ids import Ids
 from pulse_domain.ports.instrument_master import InstrumentMaster
 from pulse_domain.ports.order_store import Accepted, OrderStore
 from pulse_domain.ports.work_queue import Job, JobKind, WorkQueue
+from pulse_domain.risk import RiskLimits
 from pulse_domain.splitting import PaceLimits
 from pulse_domain.use_cases.market_gate import MarketGate, seconds_of
 from pulse_domain.use_cases.risk_gate import RefusedOrder, RiskGate
@@ -30,7 +31,14 @@ class AcceptCommand(Struct, frozen=True, kw_only=True):
     body_digest: str | None = None
 
 
+# Accepts an order and has it sent by this process, at once; None: it is to be accepted as any other. Raises as
+# `OrderStore.accept` does.
+SendAtOnce = Callable[[NewOrder, RiskLimits | None], Awaitable[Accepted | None]]
+
+
 class AcceptOrder:
+    """on_new: told of every order that is new. send_at_once: of a process that sends orders itself."""
+
     def __init__(
         self,
         store: OrderStore,
@@ -42,6 +50,7 @@ class AcceptOrder:
         gate: MarketGate | None = None,
         risk: RiskGate | None = None,
         on_new: Callable[[NewOrder], None] = lambda new: None,
+        send_at_once: SendAtOnce | None = None,
     ) -> None:
         self._store = store
         self._master = master
@@ -52,6 +61,7 @@ class AcceptOrder:
         self._gate = gate or MarketGate()
         self._risk = risk
         self._on_new = on_new
+        self._send_at_once = send_at_once
 
     async def __call__(self, command: AcceptCommand) -> Accepted:
         """Accept an order, or find the one that the same request made before.
@@ -99,19 +109,24 @@ class AcceptOrder:
             body_digest=None if command.order_unique_key else command.body_digest,
             window=window,
         )
-        accepted = await (self._store.accept(new) if self._risk is None else self._accept(command, new))
+        limits = None if self._risk is None else self._risk.limits
+        try:
+            accepted = await self._accept(new, limits)
+        except RiskRejected as error:
+            await self._note(command, request, error)
+            raise
         if not accepted.replayed:
             self._on_new(new)
-            self._queue.enqueue(Job(JobKind.SPLIT_ORDER, accepted.order_id))
+            if accepted.claim is None:
+                self._queue.enqueue(Job(JobKind.SPLIT_ORDER, accepted.order_id))
         return accepted
 
-    async def _accept(self, command: AcceptCommand, new: NewOrder) -> Accepted:
-        assert self._risk is not None, "there is a gate"
-        try:
-            return await self._store.accept(new, self._risk.limits)
-        except RiskRejected as error:
-            await self._note(command, new.request, error)
-            raise
+    async def _accept(self, new: NewOrder, limits: RiskLimits | None) -> Accepted:
+        if self._send_at_once is not None:
+            accepted = await self._send_at_once(new, limits)
+            if accepted is not None:
+                return accepted
+        return await self._store.accept(new, limits)
 
     async def _note(self, command: AcceptCommand, request: OrderRequest, error: DomainError) -> None:
         if self._risk is not None and isinstance(error, RiskRejected):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from pulse_domain.ports.strategy_store import StrategyMode, StrategyRow, Strateg
 from pulse_domain.strategies import STRATEGIES, make_strategy
 
 INSTRUMENTS_MAX = 50
+CAPITAL_MAX = Decimal(1_000_000_000_000)
+_PAISA = Decimal("0.01")
 
 # Whether a strategy can be made so; raises InvalidSettings or InvalidStrategy where not.
 Check = Callable[[str, Sequence[Instrument], Mapping[str, Any]], object]
@@ -33,13 +36,18 @@ class Asker(Struct, frozen=True, kw_only=True):
 
 
 class StrategyAsk(Struct, frozen=True, kw_only=True):
-    """What a strategy is to be. parameters: plain values of JSON, or texts of them."""
+    """What a strategy is to be.
+
+    parameters: plain values of JSON, or texts of them.
+    capital: rupees that it counts with; None for those that the runner gives to every strategy.
+    """
 
     name: str
     kind: str
     instruments: Sequence[Instrument]
     parameters: Mapping[str, Any]
     mode: StrategyMode
+    capital: Decimal | None = None
 
 
 class ManageStrategies:
@@ -94,6 +102,7 @@ class ManageStrategies:
             instruments=ask.instruments,
             parameters=ask.parameters,
             mode=ask.mode,
+            capital=None if ask.capital is None else ask.capital.quantize(_PAISA),
             changed_by=by.actor,
         )
 
@@ -147,6 +156,8 @@ def check_ask(ask: StrategyAsk) -> None:
         raise InvalidStrategy(f"instruments must be 1 to {INSTRUMENTS_MAX}", field="instruments")
     if len(set(ask.instruments)) < len(ask.instruments):
         raise InvalidStrategy("an instrument is named twice", field="instruments")
+    if ask.capital is not None:
+        _check_capital(ask.capital)
     for name, value in ask.parameters.items():
         if _matches_parameter(name) is None:
             raise InvalidStrategy(f"there is no parameter {storable(name)[:64]!r}", field="parameters")
@@ -158,6 +169,13 @@ def check_ask(ask: StrategyAsk) -> None:
             raise InvalidStrategy(
                 f"{name} must be plain text of at most 200 characters", field=f"parameters.{name}"
             )
+
+
+def _check_capital(capital: Decimal) -> None:
+    if not capital.is_finite() or not 0 < capital <= CAPITAL_MAX:
+        raise InvalidStrategy(f"capital must be above 0 and at most {CAPITAL_MAX}", field="capital")
+    if capital != capital.quantize(_PAISA):
+        raise InvalidStrategy("capital has more than 2 decimals", field="capital")
 
 
 def shipped_only(kind: str, instruments: Sequence[Instrument], parameters: Mapping[str, Any]) -> None:
@@ -178,4 +196,5 @@ def shipped_only(kind: str, instruments: Sequence[Instrument], parameters: Mappi
 def _what(row: StrategyRow) -> str:
     plan = row.plan
     parameters = msgspec.json.encode(plan.parameters, order="sorted").decode()
-    return f"{plan.kind} on {', '.join(map(str, plan.instruments))}, {plan.mode}, {parameters}"
+    capital = "" if plan.capital is None else f", capital {plan.capital}"
+    return f"{plan.kind} on {', '.join(map(str, plan.instruments))}, {plan.mode}, {parameters}{capital}"

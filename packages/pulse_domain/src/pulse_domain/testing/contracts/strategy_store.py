@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ class StrategyStoreContract:
         plan = row.plan
         assert (plan.name, plan.kind, plan.instruments) == ("macd-tcs", "macd", (_TCS, _INFY))
         assert (dict(plan.parameters), plan.mode) == (parameters, StrategyMode.PAPER)
+        assert plan.capital is None
         assert (plan.wanted, plan.version, plan.changed_by) == (StrategyState.STOPPED, 1, "asha")
         assert plan.changed_at.tzinfo is not None
         assert (row.state, row.detail, row.reported_at) == (StrategyState.STOPPED, None, None)
@@ -83,6 +85,7 @@ class StrategyStoreContract:
             {"parameters": {"risk_percent": "1"}},
             {"parameters": {}},
             {"mode": StrategyMode.LIVE},
+            {"capital": Decimal("500000.50")},
         ],
         ids=str,
     )
@@ -103,6 +106,18 @@ class StrategyStoreContract:
         await _put(store, parameters={"on": 1})
 
         assert (await _put(store, parameters={"on": True})).plan.version == 2
+
+    async def test_a_capital_comes_back_to_the_digit_and_goes_again(self, store: StrategyStore) -> None:
+        first = await _put(store, capital=Decimal("500000.50"))
+        again = await _put(store, capital=Decimal("500000.5"))
+        other = await _put(store, capital=Decimal("500000.51"))
+        none = await _put(store)
+
+        assert str(first.plan.capital) == "500000.50"
+        assert again == first
+        assert (other.plan.version, other.plan.capital) == (2, Decimal("500000.51"))
+        assert (none.plan.version, none.plan.capital) == (3, None)
+        assert await _only(store) == none
 
     async def test_where_nothing_differs_nothing_changes(self, store: StrategyStore) -> None:
         first = await _put(store)
