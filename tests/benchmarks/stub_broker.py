@@ -27,12 +27,15 @@ class Desk:
         self.reads = 0
         self._numbers = itertools.count(1)
 
+    def next_id(self) -> str:
+        return f"{next(self._numbers):012d}"
+
     def answer(self, method: bytes, path: bytes, body: bytes) -> Any:
         now = time.time()
         if method == b"POST" and path == b"/orders":
             form = body.decode()
             tag: str = msgspec.json.decode(body)["tag"]
-            order_id = f"{next(self._numbers):012d}"
+            order_id = self.next_id()
             self.receipts.append(("place", tag, now))
             self.book[order_id] = form, now
             return {"order_id": order_id}
@@ -81,12 +84,11 @@ def content_length(head: bytes) -> int:
     return int(rest.split(b"\r\n", 1)[0]) if found else 0
 
 
-async def main(port: int) -> None:
-    desk = Desk()
+async def serve(desk: Desk, port: int) -> None:
     server = await asyncio.get_running_loop().create_server(lambda: Line(desk), "127.0.0.1", port, backlog=1024)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(serve(Desk(), int(sys.argv[1])))

@@ -13,8 +13,8 @@ from tests.benchmarks.servers import process
 _PATIENCE_S = 60.0
 
 
-def stub_broker(port: int) -> AbstractContextManager[Any]:
-    return process("tests.benchmarks.stub_broker", str(port), env={}, ready_url=f"http://127.0.0.1:{port}/")
+def stub_broker(port: int, wire: str = "stub_broker") -> AbstractContextManager[Any]:
+    return process(f"tests.benchmarks.{wire}", str(port), env={}, ready_url=f"http://127.0.0.1:{port}/")
 
 
 def stub_worker(broker_port: int) -> list[str]:

@@ -1,29 +1,39 @@
 """From a tick that is received to the order that the broker receives, through strategy and risk gate.
 
-The desk and the workers are in one process, as in the all-in-one, on Postgres with fsync on; the broker is a
-stub in a process of its own that notes when it received what, by the clock of the machine. A strategy orders at
-every tick, and the risk gate has limits that read prices, orders and positions. Between any two ticks a bare
-path is walked: one hop through an asyncio queue and the same HTTP call; and a durable one: the same with one
-committed update before the call, which is the least that an order must cost that is not lost by a crash.
+The desk and the workers are in one process, as with `MARKET_DESK=here`, on Postgres with fsync on. Orders go
+out by the adapter that places them at Zerodha, on the vendor's SDK; the broker is a stub of its wire in a
+process of its own that notes when it received what, by the clock of the machine. A strategy orders at every
+tick, the risk gate has limits that read prices, orders and positions, and calls are counted by the limiter.
+
+Between any two ticks other paths are walked, of which each leaves something out:
+
+- bare: one hop through an asyncio queue, and the HTTP call as the same adapter makes it;
+- durable: the same with one committed update before the call, which is the least that an order must cost that
+  is not lost by a crash;
+- socket: the hop, and the same request written to a kept connection by hand, without any client.
 """
 
 import argparse
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import Random
+from urllib.parse import urlencode
 
 import asyncpg
 import structlog
 import uvloop
+from msgspec.structs import replace
 
 from pulse_adapters.clock import SystemClock
 from pulse_adapters.embedded.postgres import EmbeddedPostgres
 from pulse_adapters.ids import RandomIds
+from pulse_adapters.limits.in_process import InProcessGate
+from pulse_adapters.limits.limiter import GatedLimiter
 from pulse_adapters.postgres.migrate import migrate
 from pulse_adapters.postgres.pool import Database, create_pool
 from pulse_adapters.postgres.price_board import PostgresPriceBoard
@@ -31,24 +41,33 @@ from pulse_adapters.postgres.session_locks import PostgresPresence
 from pulse_adapters.postgres.store import PostgresOrderStore
 from pulse_adapters.postgres.strategies import PostgresStrategyStore
 from pulse_adapters.queue.memory import InProcessQueue
+from pulse_adapters.zerodha.broker import ZerodhaBroker
+from pulse_adapters.zerodha.tickets import order_fields
 from pulse_background.background import Background, BackgroundPorts
 from pulse_background.market.bootstrap import make_desk
 from pulse_background.market.feeds import OpenFeed
 from pulse_background.market.hours import around_the_clock
 from pulse_background.scheduler import SoleProcess
 from pulse_background.settings import read_settings
-from pulse_domain.instruments import Instrument
+from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.matching import Tick
+from pulse_domain.orders.model import OrderType, Product, Side, Validity
+from pulse_domain.ports.broker import Broker, OrderTicket
 from pulse_domain.ports.price_board import PriceBoard
 from pulse_domain.ports.strategy_store import StrategyMode, StrategyState
 from pulse_domain.ports.work_queue import JobKind
+from pulse_domain.splitting import PaceLimits
 from pulse_domain.strategies import STRATEGIES
 from pulse_domain.strategy import Strategy
 from pulse_domain.testing.memory_feed import InMemoryFeed
+from pulse_domain.testing.memory_sessions import InMemorySessions
+from pulse_domain.traffic import LaneRules
+from pulse_domain.use_cases.count_calls import CountCalls
 from tests.benchmarks.report import median, report
 from tests.benchmarks.servers import free_port
 from tests.benchmarks.stub_desk import StubDesk, stub_broker
-from tests.benchmarks.stub_line import Lines, StubLine
+from tests.benchmarks.stub_line import Lines
+from tests.unit.zerodha.make import SETTINGS, session, sessions
 
 TICKS, PAUSE_S, WARM_UP = 400, 0.05, 20
 PATIENCE_S = 60.0
@@ -59,14 +78,27 @@ LIMITS = {
     "RISK_FAT_FINGER_PERCENT": "20",
     "RISK_MAX_OPEN_ORDERS": "100000",
     "RISK_MAX_OPEN_POSITIONS": "10",
-    "RISK_MAX_ORDERS": "100000",
+    "RISK_MAX_ORDERS": "100",
+    "RISK_ORDERS_WINDOW_SECONDS": "1",
 }
-BARE_ORDER = {
-    "exchange": "NSE", "tradingsymbol": "TCS", "transaction_type": "BUY", "quantity": 10,
-    "order_type": "MARKET", "product": "CNC",
-}  # fmt: skip
+LIMIT_PRICE = Decimal(3010)
+TICKET = OrderTicket(
+    tag="",
+    instrument=TCS,
+    side=Side.BUY,
+    quantity=10,
+    order_type=OrderType.LIMIT,
+    product=Product.CNC,
+    validity=Validity.DAY,
+    limit_price=LIMIT_PRICE,
+    trigger_price=None,
+    terms=InstrumentTerms(),
+)
+# Far above what is sent, so that nobody waits for leave; every call is counted all the same.
+RULES = LaneRules(limits=PaceLimits(per_second=1_000, per_minute=50_000, per_day=1_000_000))
+_HEADERS = "Content-Type: application/x-www-form-urlencoded\r\n"
 
-
+Call = Callable[[str], Awaitable[object]]
 CREATE_BARE = "CREATE TABLE bare_orders (id int PRIMARY KEY, claimed boolean NOT NULL)"
 CLAIM_BARE = "UPDATE bare_orders SET claimed = true WHERE id = $1 AND NOT claimed"
 ORDERS = "SELECT l.tag, o.order_unique_key FROM order_ledger l JOIN orders o USING (order_id)"
@@ -74,7 +106,7 @@ ORDERS = "SELECT l.tag, o.order_unique_key FROM order_ledger l JOIN orders o USI
 
 class EveryTick(Strategy):
     def on_tick(self, tick: Tick) -> None:
-        self.buy(tick.instrument, 10)
+        self.buy(tick.instrument, 10, order_type=OrderType.LIMIT, limit_price=LIMIT_PRICE)
 
 
 def p99(values: Sequence[float]) -> float:
@@ -98,10 +130,10 @@ class Prices:
 class Bare:
     """A queue, whoever waits at it, and the call. pool: where a commit comes before it."""
 
-    def __init__(self, name: str, port: int, pool: asyncpg.Pool | None = None) -> None:
+    def __init__(self, name: str, call: Call, pool: asyncpg.Pool | None = None) -> None:
         self.name = name
+        self._call = call
         self._pool = pool
-        self._lines = Lines("127.0.0.1", port)
         self._queue: asyncio.Queue[int] = asyncio.Queue()
         self._task = asyncio.create_task(self._serve())
 
@@ -115,11 +147,37 @@ class Bare:
             number = await self._queue.get()
             if self._pool is not None:
                 await self._pool.execute(CLAIM_BARE, number)
-            await self._lines.ask("POST", "/orders", json.dumps(BARE_ORDER | {"tag": f"{self.name}-{number}"}))
+            await self._call(tag_of(self.name, number))
 
     def close(self) -> None:
         self._task.cancel()
-        self._lines.close()
+
+
+def tag_of(name: str, number: int) -> str:
+    return f"{name.upper()}{number:0{20 - len(name)}d}"
+
+
+def by_socket(lines: Lines) -> Call:
+    """The request without a client."""
+
+    async def call(tag: str) -> object:
+        fields = order_fields(replace(TICKET, tag=tag))
+        return await lines.ask("POST", "/orders/regular", urlencode(fields))
+
+    return call
+
+
+def by_adapter(broker: Broker) -> Call:
+    async def call(tag: str) -> object:
+        return await broker.place(replace(TICKET, tag=tag), timeout_s=10.0)
+
+    return call
+
+
+async def open_adapter(url: str, clock: SystemClock) -> ZerodhaBroker:
+    store = InMemorySessions()
+    await store.save(session(clock=clock))
+    return ZerodhaBroker(replace(SETTINGS, base_url=url), sessions(store, clock), clock, Random(1))
 
 
 async def measure(
@@ -145,7 +203,7 @@ async def measure(
         await asyncio.sleep(args.pause / 2)
         for bare in bares:
             bare_at[bare.name].append(bare.give(number))
-            await asyncio.sleep(args.pause / 4)
+            await asyncio.sleep(args.pause / 6)
     deadline = time.monotonic() + PATIENCE_S
     while True:
         received = {what: at for kind, what, at in desk.ask("receipts") if kind == "place"}
@@ -161,7 +219,7 @@ async def measure(
         await asyncio.sleep(0.1)
     ours = [came - at.timestamp() for came, at in zip(instants, given, strict=True) if came is not None]
     theirs = [
-        [received[f"{name}-{number}"] - at for number, at in enumerate(instants)][WARM_UP:]
+        [received[tag_of(name, number)] - at for number, at in enumerate(instants)][WARM_UP:]
         for name, instants in bare_at.items()
     ]
     return ours[WARM_UP:], theirs
@@ -171,8 +229,10 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
     clock, queue, stop = SystemClock(), InProcessQueue(), asyncio.Event()
     settings = read_settings({"DATABASE_URL": dsn, **limits})
     pool = await create_pool(dsn, size=settings.database_pool_size)
-    database, line, feed = Database(pool), StubLine("127.0.0.1", broker_port), InMemoryFeed()
-    executor_id = RandomIds(clock).executor_id()
+    database, feed = Database(pool), InMemoryFeed()
+    # Each has threads and connections of its own.
+    line, other = [await open_adapter(f"http://127.0.0.1:{broker_port}", clock) for _ in range(2)]
+    executor_id, store = RandomIds(clock).executor_id(), PostgresOrderStore(database)
     strategies = PostgresStrategyStore(database)
     await strategies.put(
         "bench",
@@ -194,12 +254,15 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
     )
     background = Background(
         BackgroundPorts(
-            store=PostgresOrderStore(database),
+            store=store,
             broker=line,
             clock=clock,
             leadership=SoleProcess(),
             presence=PostgresPresence(dsn, executor_id),
             executor_id=executor_id,
+            limiter=GatedLimiter(
+                InProcessGate(RULES, clock), clock, RULES, CountCalls(store, clock), name="bench"
+            ),
             on_booked=lambda order, event: desk.wake(),
         ),
         settings,
@@ -208,18 +271,27 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
         queue.listen(kind, lambda job: background.wake(job.kind))
     working = [asyncio.create_task(background.run(stop)), asyncio.create_task(desk.run())]
     stub = StubDesk(broker_port)
-    bares = (Bare("bare", broker_port), Bare("durable", broker_port, pool))
+    lines = Lines("127.0.0.1", broker_port, _HEADERS)
+    bares = (
+        Bare("bare", by_adapter(other)),
+        Bare("durable", by_adapter(other), pool),
+        Bare("socket", by_socket(lines)),
+    )
     await stub.ready(0)
     while not feed.figures().connected:  # noqa: ASYNC110  # nobody tells
         await asyncio.sleep(0.05)
     prices = Prices(feed)
-    ours, (theirs, durable) = await measure(pool, PostgresPriceBoard(database), prices, bares, stub, args)
+    ours, (theirs, durable, socket) = await measure(
+        pool, PostgresPriceBoard(database), prices, bares, stub, args
+    )
     for bare in bares:
         bare.close()
     stop.set()
     working[1].cancel()
     await asyncio.gather(*working, return_exceptions=True)
+    lines.close()
     await line.close()
+    await other.close()
     await pool.close()
 
     def ms(seconds: float) -> float:
@@ -232,6 +304,7 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
             "median_vs_bare": median(ours) / median(theirs),
             "p99_vs_durable": p99(ours) / p99(durable),
             "durable_p99_vs_bare": p99(durable) / p99(theirs),
+            "p99_vs_socket": p99(ours) / p99(socket),
         },
         {
             "ticks": len(ours),
@@ -243,6 +316,8 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
             "bare_max_ms": ms(max(theirs)),
             "durable_median_ms": ms(median(durable)),
             "durable_p99_ms": ms(p99(durable)),
+            "socket_median_ms": ms(median(socket)),
+            "socket_p99_ms": ms(p99(socket)),
         },
     )
 
@@ -252,13 +327,13 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=TICKS)
     parser.add_argument("--pause", type=float, default=PAUSE_S)
     args = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     STRATEGIES["every-tick"] = EveryTick
     broker_port = free_port()
     with ExitStack() as stack:
         postgres = stack.enter_context(EmbeddedPostgres.start(None, durable=True))
         asyncio.run(migrate(postgres.dsn))
-        stack.enter_context(stub_broker(broker_port))
+        stack.enter_context(stub_broker(broker_port, "stub_kite"))
         uvloop.run(run(args, postgres.dsn, broker_port, LIMITS))
 
 

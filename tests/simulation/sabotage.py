@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from pulse_background.background import Background, BackgroundPorts
 from pulse_background.settings import Settings
+from pulse_background.workers.slice_executor import SliceExecutor
 from pulse_domain.errors import IllegalTransition
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.events import Fill, JournalEntry
 from pulse_domain.orders.execution import Execution, apply
-from pulse_domain.orders.ids import BrokerOrderId
+from pulse_domain.orders.ids import BrokerOrderId, execution_id
 from pulse_domain.orders.model import NewOrder
 from pulse_domain.ports.broker import BookRead, BrokerOrder
 from pulse_domain.ports.order_store import Accepted, AtOnce, Booked, Booking, BookResult, Claim
@@ -153,6 +154,26 @@ class HastyReconcile(Reconcile):
         return released, "released"
 
 
+class UnlistingStore:
+    """Keeps what is asked to be accepted and claimed off the list of what the executor may have sent, until
+    the answer is there."""
+
+    def __init__(self, executor: SliceExecutor) -> None:
+        self._executor = executor
+        self._store = executor._store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def accept(self, new: NewOrder, limits: RiskLimits | None, at_once: AtOnce) -> Accepted:
+        attempt = (execution_id(new.order_id, 1, 0), 1)
+        asked_at = self._executor._handed.pop(attempt)
+        try:
+            return await self._store.accept(new, limits, at_once)
+        finally:
+            self._executor._handed[attempt] = asked_at
+
+
 def _later(execution: Execution, seconds: float) -> Any:
     assert execution.lease_until is not None
     return execution.lease_until + timedelta(seconds=seconds)
@@ -171,6 +192,12 @@ def hasty_worker(ports: BackgroundPorts, settings: Settings) -> Background:
     return worker
 
 
+def unlisting_worker(ports: BackgroundPorts, settings: Settings) -> Background:
+    worker = Background(ports, settings)
+    worker._executor._store = UnlistingStore(worker._executor)
+    return worker
+
+
 NO_FENCE = Parts(store=UnfencedStore)
 NO_HALT = Parts(store=DeafStore)
 FILLS_TWICE = Parts(store=AddingStore)
@@ -178,11 +205,13 @@ ORDERS_LOST = Parts(store=ForgetfulStore)
 NO_TAG_LOOK_UP = Parts(broker=BlindBroker)
 NO_LEASE_CHECK = Parts(worker=careless_worker)
 CALLS_IN_THE_AIR = Parts(worker=hasty_worker)
+CLAIMS_ON_THE_WAY = Parts(worker=unlisting_worker)
 EVERY_SABOTAGE = {
     "no fence": (NO_FENCE, "NO_STALE_DECISION"),
     "no tag look-up": (NO_TAG_LOOK_UP, "AT_MOST_ONCE"),
     "no lease check before sending": (NO_LEASE_CHECK, "SENT_UNDER_A_LEASE"),
     "placing again while a call may be in the air": (CALLS_IN_THE_AIR, "AT_MOST_ONCE"),
+    "giving back claims whose answers are on their way": (CLAIMS_ON_THE_WAY, "AT_MOST_ONCE"),
     "fills from cumulative and trades both": (FILLS_TWICE, "SAME_AS_THE_BROKER"),
     "claims during a halt": (NO_HALT, "NOTHING_WHILE_HALTED"),
     "orders that are acknowledged and lost": (ORDERS_LOST, "ACKNOWLEDGED_EXISTS"),

@@ -35,6 +35,25 @@ _ORDERS = tuple(
 )
 
 
+# In quick succession, so that some are on their way whenever another is lost.
+_AT_ONCE = tuple(
+    Post(
+        at=10.0 + number * 0.02,
+        name=f"at-once-{number}",
+        instrument="NSE:INFY",
+        side="BUY",
+        quantity=10,
+        splits=1,
+        minutes=0,
+        randomize=False,
+        order_type="MARKET",
+        starts_in_s=None,
+        at_once=True,
+    )
+    for number in range(100)
+)
+
+
 def frozen_with_claims() -> Blow:
     return Blow(
         at=0.0,
@@ -59,6 +78,10 @@ _FAULTS: dict[str, tuple[Fault, ...]] = {
     "placing again while a call may be in the air": (
         BrokerFault(at=0.0, lasting_s=60.0, trouble=BrokerTrouble.HANGS),
     ),
+    "giving back claims whose answers are on their way": tuple(
+        StoreFault(at=10.0 + number * 0.2, lasting_s=0.05, lost=0.5, slot="worker-0", steps=("accept",))
+        for number in range(10)
+    ),
     "fills from cumulative and trades both": (
         BrokerFault(at=0.0, lasting_s=600.0, trouble=BrokerTrouble.TRADES_LATE),
     ),
@@ -69,7 +92,8 @@ _FAULTS: dict[str, tuple[Fault, ...]] = {
 
 def scenario_for(sabotage: str, seed: int) -> Scenario:
     halts = (Halt(at=100.0, lasting_s=300.0),) if sabotage == "claims during a halt" else ()
-    return Scenario(seed=seed, posts=_ORDERS, cancels=(), halts=halts, faults=_FAULTS[sabotage], close_s=1500.0)
+    posts = _AT_ONCE if sabotage.startswith("giving back") else _ORDERS
+    return Scenario(seed=seed, posts=posts, cancels=(), halts=halts, faults=_FAULTS[sabotage], close_s=1500.0)
 
 
 @pytest.mark.parametrize("sabotage", EVERY_SABOTAGE)

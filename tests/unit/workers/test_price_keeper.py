@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from pulse_background.workers.price_keeper import PriceFigures, PriceKeeper
+from pulse_background.workers.price_keeper import FreshPrices, PriceFigures, PriceKeeper
 from pulse_domain.errors import StorageRejected
 from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Tick
@@ -158,3 +158,33 @@ async def test_what_waits_is_shown_before_the_keeper_stops(floor: Floor) -> None
         floor.keeper.append([tick(0, instrument=BHEL)])
 
     assert await floor.shown(BHEL) is not None
+
+
+# --- for the risk gate of the same process
+
+
+async def test_what_came_just_now_is_known_before_it_is_shown(floor: Floor) -> None:
+    prices = FreshPrices(floor.keeper, floor.board)
+    await floor.keeper.take([tick(0, "100", 10), tick(0.5, "101", 20)])
+    await floor.clock.advance(0.6)
+
+    assert await prices.price(TCS) == PriceFacts(
+        at=START + timedelta(seconds=0.5), last_price=Decimal("101"), minute_vwap=Decimal("101"),
+        lower_circuit=Decimal(90), upper_circuit=Decimal(110),
+    )  # fmt: skip
+    assert await floor.shown() is None
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["long ago", "never"])
+async def test_what_was_not_seen_here_of_late_is_looked_up(floor: Floor, seen: bool) -> None:
+    """Another process may have it: the desk that leads now."""
+    prices = FreshPrices(floor.keeper, floor.board)
+    if seen:
+        await floor.keeper.take([tick(0, "100")])
+    await floor.clock.advance(2)
+    shown = PriceFacts(at=START + timedelta(seconds=1.9), last_price=Decimal("107"))
+    await prices.publish({TCS: shown})
+
+    assert await prices.price(TCS) == shown
+    assert await prices.prices() == {TCS: shown}
+    assert await prices.price(BHEL) is None

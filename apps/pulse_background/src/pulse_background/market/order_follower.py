@@ -1,9 +1,13 @@
 """What becomes of orders, read from their journals: one look a moment for all, and at once when woken.
 
+An order that is new is looked at in its turn: at its beginning it is on its way to the broker, and whoever sends
+it is not to be held up.
+
 A journal is folded by the domain's own functions, row by row, so that what a row has changed is told exactly
 once, whoever has followed the order before: a fill, a total that is explained later, a trade that was busted.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -122,12 +126,13 @@ class OrderFollower:
         self._poll_s = poll_s
         self._wakeup = Wakeup(clock)
         self._watched: dict[OrderId, _Watched] = {}
+        self._any = asyncio.Event()
 
     def follow(self, order_id: OrderId, on_change: OnChange, known: FollowedOrder | None = None) -> None:
         """Tell of every row from now on; known: what was read of it already."""
         watched = self._watched[order_id] = _Watched(order_id, on_change)
         watched.followed = known
-        self.wake()
+        self._any.set()
 
     def forget(self, order_id: OrderId) -> None:
         self._watched.pop(order_id, None)
@@ -154,7 +159,10 @@ class OrderFollower:
     async def run(self) -> None:
         """Look until cancelled; nothing is asked while there is nothing to follow."""
         while True:
-            await self._wakeup.wait(self._poll_s if self._watched else None)
+            if not self._watched:
+                self._any.clear()
+                await self._any.wait()
+            await self._wakeup.wait(self._poll_s)
             try:
                 await self._look()
             except StorageUnavailable:

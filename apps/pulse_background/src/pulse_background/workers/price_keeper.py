@@ -1,6 +1,6 @@
-"""Show the last prices where the risk gate of any process finds them."""
+"""Show the last prices where the risk gate of any process finds them; that of this one need not look there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -85,6 +85,14 @@ class PriceKeeper:
                 self._taken += 1
                 self._changed.add(tick.instrument)
 
+    def fresh(self, instrument: Instrument) -> PriceFacts | None:
+        """What is known here of an instrument, if that is newer than what may be shown of it elsewhere."""
+        kept = self._kept.get(instrument)
+        if kept is None or kept.last is None:
+            return None
+        age_s = (self._clock.now() - kept.last.at).total_seconds()
+        return self._facts(instrument, kept) if age_s < self._publish_s else None
+
     def figures(self) -> PriceFigures:
         """From any thread."""
         return PriceFigures(
@@ -139,6 +147,23 @@ class PriceKeeper:
             lower_circuit=lower,
             upper_circuit=upper,
         )
+
+
+class FreshPrices:
+    """Implements `PriceBoard`: what this process has just seen, else what is shown."""
+
+    def __init__(self, keeper: PriceKeeper, board: PriceBoard) -> None:
+        self._keeper = keeper
+        self._board = board
+
+    async def publish(self, prices: Mapping[Instrument, PriceFacts]) -> None:
+        await self._board.publish(prices)
+
+    async def price(self, instrument: Instrument) -> PriceFacts | None:
+        return self._keeper.fresh(instrument) or await self._board.price(instrument)
+
+    async def prices(self) -> Mapping[Instrument, PriceFacts]:
+        return await self._board.prices()
 
 
 def _is_good(tick: Tick) -> bool:
