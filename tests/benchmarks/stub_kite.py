@@ -42,7 +42,8 @@ def _row(order_id: str, form: str, at: float) -> dict[str, Any]:
         **{name: fields[name] for name in ("exchange", "tradingsymbol", "transaction_type", "product", "tag")},
         "order_type": fields["order_type"],
         "order_id": order_id,
-        "status": "OPEN",
+        # An order that is filled at once or not at all is not filled here.
+        "status": "CANCELLED" if fields["validity"] == "IOC" else "OPEN",
         "order_timestamp": f"{datetime.fromtimestamp(at, INDIA):%Y-%m-%d %H:%M:%S}",
         "quantity": int(fields["quantity"]),
         "filled_quantity": 0,

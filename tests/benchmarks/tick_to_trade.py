@@ -63,6 +63,7 @@ from pulse_domain.testing.memory_feed import InMemoryFeed
 from pulse_domain.testing.memory_sessions import InMemorySessions
 from pulse_domain.traffic import LaneRules
 from pulse_domain.use_cases.count_calls import CountCalls
+from service_kit.collector import settle
 from tests.benchmarks.report import median, report
 from tests.benchmarks.servers import free_port
 from tests.benchmarks.stub_desk import StubDesk, stub_broker
@@ -89,7 +90,7 @@ TICKET = OrderTicket(
     quantity=10,
     order_type=OrderType.LIMIT,
     product=Product.CNC,
-    validity=Validity.DAY,
+    validity=Validity.IOC,
     limit_price=LIMIT_PRICE,
     trigger_price=None,
     terms=InstrumentTerms(),
@@ -106,7 +107,9 @@ ORDERS = "SELECT l.tag, o.order_unique_key FROM order_ledger l JOIN orders o USI
 
 class EveryTick(Strategy):
     def on_tick(self, tick: Tick) -> None:
-        self.buy(tick.instrument, 10, order_type=OrderType.LIMIT, limit_price=LIMIT_PRICE)
+        self.buy(
+            tick.instrument, 10, order_type=OrderType.LIMIT, limit_price=LIMIT_PRICE, validity=Validity.IOC
+        )
 
 
 def p99(values: Sequence[float]) -> float:
@@ -280,6 +283,7 @@ async def run(args: argparse.Namespace, dsn: str, broker_port: int, limits: Mapp
     await stub.ready(0)
     while not feed.figures().connected:  # noqa: ASYNC110  # nobody tells
         await asyncio.sleep(0.05)
+    settle()  # as a worker does
     prices = Prices(feed)
     ours, (theirs, durable, socket) = await measure(
         pool, PostgresPriceBoard(database), prices, bares, stub, args

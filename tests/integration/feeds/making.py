@@ -12,7 +12,7 @@ from pulse_adapters.clock import SystemClock
 from pulse_adapters.kotak.market_feed import KotakFeed
 from pulse_adapters.kotak.sessions import KotakSessions, NeoSession
 from pulse_adapters.kotak.settings import KotakSettings
-from pulse_adapters.real_broker.market_stream import LiveFeedSettings
+from pulse_adapters.real_broker.market_stream import LiveFeedSettings, StoredUntil, Tokens
 from pulse_adapters.sealing import TokenSeal
 from pulse_adapters.zerodha.market_feed import ZerodhaFeed
 from pulse_adapters.zerodha.sessions import ZerodhaSessions
@@ -59,6 +59,8 @@ async def zerodha_feed(
     hours_at: HoursAt = always_open,
     sessions: ZerodhaSessions | None = None,
     feed: LiveFeedSettings | None = None,
+    tokens: Tokens | None = None,
+    stored_until: StoredUntil | None = None,
 ) -> ZerodhaFeed:
     clock = clock or SystemClock()
     settings = ZerodhaSettings(
@@ -73,9 +75,10 @@ async def zerodha_feed(
         sessions or zerodha_sessions(access_token, clock),
         clock,
         Random(7),
-        tokens=tokens_of(KITE_TOKENS),
+        tokens=tokens or tokens_of(KITE_TOKENS),
         hours_at=hours_at,
         feed=feed or LiveFeedSettings(),
+        stored_until=stored_until,
     )
 
 

@@ -90,7 +90,9 @@ async def rig(
     history_url: str | None = None,
     token: str = "token",
     clock: Clock | None = None,
+    **more: Any,
 ) -> AsyncIterator[Rig]:
+    """more: of a feed at Zerodha, as for `zerodha_feed`."""
     async with price_server(face) as server:
         made: LiveFeed[Any]
         if isinstance(face, KiteFace):
@@ -101,6 +103,7 @@ async def rig(
                 hours_at=hours_at,
                 feed=feed,
                 clock=clock,
+                **more,
             )
             tokens = KITE_TOKENS
         else:

@@ -74,7 +74,7 @@ def write_day(path: Path, ticks: list[Tick]) -> Path:
 
 def candles_of(ticks: list[Tick]) -> list[Candle]:
     """The minutes that a builder makes of them."""
-    builder = CandleBuilder(DatedCalendar().hours_at, since=ticks[0].at)
+    builder = CandleBuilder(DatedCalendar().hours_at, since=ticks[0].at.replace(second=0, microsecond=0))
     closed = [each for tick in ticks for each in builder.on_tick(tick)]
     closed += builder.on_time(ticks[-1].at + timedelta(minutes=2))
     return [each.candle for each in closed if each.minutes == 1 and each.candle is not None]

@@ -24,7 +24,7 @@ from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import NewOrder, Side
 from pulse_domain.ports.order_store import AtOnce, Booking, OrderStore
-from pulse_domain.risk import RiskLimits
+from pulse_domain.risk import Breach, RiskLimits, RiskRule, Waiver
 from pulse_domain.testing.factories import new_order, order_request
 from pulse_domain.testing.fake_clock import FakeClock
 from pulse_domain.testing.memory_store import InMemoryOrderStore
@@ -108,7 +108,12 @@ async def prepare(store: OrderStore) -> None:
 
 UNANSWERED = ev.ExecutionUnanswered(seq=1, chunk=0, attempt=1, reason="TIMEOUT", call_ended_at=NOW)
 RELEASED = ev.ExecutionReleased(seq=1, chunk=0, attempt=1, reason="UNAVAILABLE", not_before=NOW)
+# Room for one of the two, beside what the three others have open.
+CLOSES = RiskLimits(
+    waiver=Waiver(breaches=(Breach(RiskRule.DAILY_LOSS, "lost"),), carried=-370, since=NOW - timedelta(hours=9))
+)
 AT_ONCE = AtOnce(executor="executor", lease_s=120, tag="TG" + "0" * 18, grace_s=60)
+ANOTHER_AT_ONCE = replace(AT_ONCE, tag="TG" + "1" * 18)
 STEPS: dict[str, Step] = {
     "accept again": lambda store: store.accept(PENDING),
     "accept new": lambda store: store.accept(FRESH),
@@ -139,6 +144,9 @@ STEPS: dict[str, Step] = {
     "accept four a minute": lambda store: store.accept(OTHER, RiskLimits(max_orders=4)),
     "accept once": lambda store: store.accept(FRESH, RiskLimits(duplicate_window=timedelta(minutes=1))),
     "accept another once": lambda store: store.accept(OTHER, RiskLimits(duplicate_window=timedelta(minutes=1))),
+    "accept what closes": lambda store: store.accept(FRESH, CLOSES),
+    "accept more of what closes": lambda store: store.accept(OTHER, CLOSES),
+    "accept what closes at once": lambda store: store.accept(OTHER, CLOSES, ANOTHER_AT_ONCE),
 }  # fmt: skip
 CLAIMS = {"claim orders", "claim executions", "recover splits"}
 PAIRS = list(itertools.product(STEPS, repeat=2))

@@ -60,7 +60,7 @@ async def test_migrating_twice_and_at_once_changes_nothing(empty_dsn: str) -> No
     await migrate(empty_dsn)
 
     connection = await asyncpg.connect(empty_dsn)
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0014"
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0015"
     await connection.close()
 
 

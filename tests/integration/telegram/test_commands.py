@@ -1,12 +1,16 @@
 """Commands, from a chat to the store and back, over real sockets."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 
+import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
 from pulse_adapters.ids import RandomIds
+from pulse_adapters.telegram.bot import Press
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId
@@ -356,6 +360,111 @@ async def test_confirmed_halt_does_not_wait_for_telegram(house: House) -> None:
 
     assert "HALTED by telegram:70" in answer
     assert noted == []
+
+
+# --- what waits for what
+
+
+@asynccontextmanager
+async def locked(database: asyncpg.Pool, table: str) -> AsyncIterator[None]:
+    """Whatever touches the table waits."""
+    async with database.acquire() as connection, connection.transaction():
+        await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+async def test_what_is_confirmed_overtakes_what_others_read(house: House, database: asyncpg.Pool) -> None:
+    async with locked(database, "strategies"):
+        for reader in (71, 72, 73):
+            await house.say("/strategies", user_id=reader)
+        # Asked for behind them, too.
+        await house.answer("/halt")
+        await confirm(house)
+        told = (await house.telegram.texts(2))[:2]
+        halted = (await house.store.trading_state()).halted
+    answers = (await house.telegram.texts(5))[2:]
+
+    assert "Halt all trading?" in told[0]
+    assert "HALTED by telegram:70" in told[1]
+    assert halted
+    assert len(answers) == 3
+    entries = await _audited_to(house, "done")
+    assert entries[:2] == [("70", "7", "halt", "asked"), ("70", "7", "halt", "done")]
+
+
+async def test_a_chat_does_not_wait_for_the_reads_of_another(house: House, database: asyncpg.Pool) -> None:
+    async with locked(database, "orders"):
+        await house.say("/orders")
+        assert "/status" in await house.answer("/help", chat_id=-100200)
+    assert len(await house.telegram.texts(2)) == 2
+
+
+async def test_the_reads_of_a_chat_are_answered_in_their_order(house: House, database: asyncpg.Pool) -> None:
+    async with locked(database, "orders"):
+        await house.say("/orders")
+        await house.say("/frobnicate")
+        await house.say("/help")
+        # They have come: what follows them is told.
+        await house.answer("/halt")
+    texts = await house.telegram.texts(4)
+
+    assert [text.split()[0] for text in texts[1:]] == ["No", "There", "/status"]
+    assert [entry[2] for entry in await _audited_to(house, "answered", 2)] == [
+        "halt", "orders", "frobnicate", "help",
+    ]  # fmt: skip
+
+
+async def test_no_more_than_so_many_reads_wait_in_a_chat(house: House, database: asyncpg.Pool) -> None:
+    async with locked(database, "orders"):
+        for _ in range(21):
+            await house.say("/orders")
+        [refused] = await house.telegram.texts(1)
+    texts = await house.telegram.texts(21)
+
+    assert "Too many commands" in refused
+    assert len(texts) == 21
+    entries = await _audited_to(house, "answered", 20)
+    assert [entry[3] for entry in entries].count("refused") == 1
+
+
+@pytest.mark.parametrize(("late_s", "is_halted"), [(0.0, True), (2.0, False)])
+async def test_an_answer_counts_from_when_it_came(house: House, late_s: float, is_halted: bool) -> None:
+    await house.answer("/halt")
+    asked_before = house.clock.monotonic()
+    data = next(iter(house.telegram.sent[-1].buttons.values()))
+    # Whatever has held it up.
+    house.clock.shift_s = 120
+
+    press = Press(press_id="1", chat_id=7, user_id=70, data=data)
+    await house.desk.press(press, asked_before + 60 + late_s if late_s else asked_before)
+
+    assert (await house.store.trading_state()).halted is is_halted
+
+
+async def test_what_is_confirmed_one_after_another_is_done_so(house: House, database: asyncpg.Pool) -> None:
+    datas = []
+    for command in ("/halt", "/resume"):
+        await house.answer(command)
+        datas.append(next(iter(house.telegram.sent[-1].buttons.values())))
+    async with locked(database, "trading_halts"):
+        for data in datas:
+            await house.telegram.press(data)
+        await house.telegram.until(lambda: house.telegram.notes == ["Confirmed."] * 2)
+    texts = (await house.telegram.texts(4))[2:]
+
+    assert ["HALTED" in text for text in texts] == [True, False]
+    assert not (await house.store.trading_state()).halted
+
+
+async def test_a_button_does_not_wait_until_telegram_listens_again(house: House) -> None:
+    await house.answer("/halt")
+    house.telegram.fail("getUpdates", 502, "Bad Gateway", times=1000)
+    await confirm(house)
+
+    answer = (await house.telegram.texts(2))[1]
+
+    assert "HALTED" in answer
+    assert house.telegram.failures["getUpdates"]
 
 
 # --- strategies

@@ -257,21 +257,3 @@ def test_a_candle_is_what_the_matching_engine_takes() -> None:
     [closed] = made.on_time(at(1, 1))
 
     assert closed.candle == Candle(TCS, at(0), PRICE, PRICE, PRICE, PRICE, 10)
-
-
-def test_what_was_traded_before_it_began_is_in_no_candle() -> None:
-    made = CandleBuilder(hours_of(HOURS), since=at(10, 30))
-
-    told = feed(made, tick(at(10, 31), 100, 9_000), tick(at(10, 50), 101, 9_040), tick(at(11, 5), 102, 9_100))
-    told += feed(made, tick(at(11, 10), 200, 70, INFY)) + made.on_time(at(12, 1))
-
-    volumes = {(c.instrument, c.start): c.candle.volume for c in told if c.minutes == 1 and c.candle}
-    assert volumes == {(TCS, at(10)): 40, (TCS, at(11)): 60, (INFY, at(11)): 0}
-
-
-def test_one_that_begins_with_the_session_counts_from_nothing() -> None:
-    made = CandleBuilder(hours_of(HOURS), since=at(0, 30))
-
-    told = feed(made, tick(at(5, 1), 100, 80)) + made.on_time(at(6, 1))
-
-    assert [row[-1] for row in of(1, told) if row] == [80]

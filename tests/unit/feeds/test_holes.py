@@ -1,7 +1,7 @@
 """What counts as a hole, and what fills it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ import pytest
 from pulse_adapters.instruments.calendar import DatedCalendar
 from pulse_adapters.real_broker.backfill import Backfill
 from pulse_adapters.real_broker.holes import Holes
-from pulse_domain.candles import ClosedCandle
+from pulse_domain.candles import ClosedCandle, SessionHours
 from pulse_domain.instruments import Instrument
 from pulse_domain.matching import Candle, Tick
 from pulse_domain.ports.market_feed import FeedGap
@@ -135,13 +135,56 @@ async def test_what_was_lost_again_after_it_came_back_counts_too() -> None:
     assert holes.close([tick(TCS, day_s)]) == [gap(0, day_s, TCS)]
 
 
+async def test_a_price_from_the_future_neither_ends_a_hole_nor_hides_one(
+    clock: FakeClock, holes: Holes
+) -> None:
+    holes.close([tick(TCS, 0), tick(TCS, 365 * 86_400), tick(INFY, 60)])
+    await clock.advance(10)
+    holes.open("lost")
+    await clock.advance(70)
+
+    assert holes.close([tick(TCS, 365 * 86_400)]) == []
+    assert holes.close([tick(TCS, 80), tick(INFY, 80)]) == [gap(0, 80, TCS), gap(60, 80, INFY)]
+
+
+async def test_what_nobody_watched_is_a_hole_up_to_when_prices_can_come(clock: FakeClock, holes: Holes) -> None:
+    holes.open_since({TCS: TEN - timedelta(minutes=20), INFY: TEN - timedelta(minutes=10)})
+    # A connection that fails at once makes no other hole of it.
+    holes.open("refused")
+    await clock.advance(30)
+    holes.resume()
+    await clock.advance(5)
+
+    # The last price of before says that it is not all, and a later one ends it as well.
+    assert holes.close([tick(TCS, -900)]) == [gap(-1200, 30, TCS, reason="unwatched")]
+    assert holes.close([tick(INFY, -600)]) == []
+    assert holes.close([tick(INFY, 34)]) == [gap(-600, 34, INFY, reason="unwatched")]
+    assert holes.close([tick(TCS, 35), tick(INFY, 35)]) == []
+
+
+async def test_what_was_stored_to_the_end_of_the_session_has_no_hole() -> None:
+    closes = datetime(2026, 1, 20, 10, 0, tzinfo=UTC)  # 15:30 in India
+    clock = FakeClock(closes + timedelta(minutes=40))
+    holes = Holes(clock, DatedCalendar().hours_at)
+    holes.open_since({TCS: closes})
+    holes.resume()
+
+    assert holes.close([Tick(TCS, closes + timedelta(seconds=1), Decimal(100))]) == []
+
+
 # --- filling
+
+
+def of_the_day(instrument: Instrument, at: datetime) -> SessionHours:
+    """Which opens at 09:15 in India."""
+    return SessionHours(TEN - timedelta(minutes=45), TEN + timedelta(hours=5))
 
 
 class Broker:
     """Candles of a broker that fails as often as it is told to."""
 
-    def __init__(self, *, failures: int = 0) -> None:
+    def __init__(self, *, failures: int = 0, missing: Collection[int] = ()) -> None:
+        self.missing = {TEN + minute * timedelta(minutes=1) for minute in missing}
         self.asked: list[tuple[Instrument, datetime, datetime]] = []
         self.failures = failures
         self.at_once = self.at_once_max = 0
@@ -158,19 +201,18 @@ class Broker:
         # One more on either side than was asked for.
         minutes = range(-1, round((until - since) / timedelta(minutes=1)) + 1)
         price = Decimal(100)
-        return [
-            Candle(instrument, since + n * timedelta(minutes=1), price, price, price, price) for n in minutes
-        ]
+        every = [since + n * timedelta(minutes=1) for n in minutes]
+        return [Candle(instrument, at, price, price, price, price) for at in every if at not in self.missing]
 
 
 def starts(candles: Sequence[ClosedCandle]) -> list[float]:
-    assert all(told.minutes == 1 and told.candle is not None for told in candles)
+    assert all(told.minutes == 1 for told in candles)
     return [(told.start - TEN) / timedelta(minutes=1) for told in candles]
 
 
 async def test_whole_minutes_are_filled_at_once_and_the_torn_one_when_it_is_over(clock: FakeClock) -> None:
     broker, kept = Broker(), KeptFeed()
-    backfill = Backfill(clock, broker, broker="test")
+    backfill = Backfill(clock, broker, of_the_day, broker="test")
     await clock.advance(200)
 
     async with backfill.running(kept):
@@ -185,9 +227,63 @@ async def test_whole_minutes_are_filled_at_once_and_the_torn_one_when_it_is_over
     assert (backfill.candles, backfill.unfilled) == (4, 0)
 
 
+@pytest.mark.parametrize("back", [180.3, 184.9])
+async def test_a_minute_that_has_just_ended_is_waited_for(clock: FakeClock, back: float) -> None:
+    broker, kept = Broker(), KeptFeed()
+    backfill = Backfill(clock, broker, of_the_day, broker="test")
+    await clock.advance(back)
+
+    async with backfill.running(kept):
+        backfill.ask(gap(30, back, TCS))
+        await settle()
+        await clock.advance(184.95 - back)
+        assert broker.asked == []
+        await clock.advance(0.1)
+        assert starts(kept.candles) == [0, 1, 2]
+
+
+async def test_what_nobody_watched_is_filled_from_the_longest_candle_on(clock: FakeClock) -> None:
+    broker, kept = Broker(), KeptFeed()
+    backfill = Backfill(clock, broker, of_the_day, broker="test")
+    await clock.advance(130)
+
+    async with backfill.running(kept):
+        backfill.ask(gap(-7 * 60, 130, TCS, reason="unwatched"))
+        await settle()
+
+    assert broker.asked == [(TCS, TEN - timedelta(minutes=15), TEN + timedelta(minutes=2))]
+
+
+async def test_a_minute_that_the_broker_does_not_have_was_without_a_trade(clock: FakeClock) -> None:
+    broker, kept = Broker(missing={1, 3}), KeptFeed()
+    backfill = Backfill(clock, broker, of_the_day, broker="test")
+    await clock.advance(200)
+
+    async with backfill.running(kept):
+        backfill.ask(gap(30, 200, TCS))
+        await clock.advance(60)
+
+    assert starts(kept.candles) == [0, 1, 2, 3]
+    assert [told.candle is None for told in kept.candles] == [False, True, False, True]
+    assert backfill.candles == 2
+
+
+async def test_a_broker_without_any_candle_tells_nothing_of_trades(clock: FakeClock) -> None:
+    broker, kept = Broker(missing=set(range(4))), KeptFeed()
+    backfill = Backfill(clock, broker, of_the_day, broker="test")
+    await clock.advance(200)
+
+    async with backfill.running(kept):
+        backfill.ask(gap(30, 200, TCS))
+        await clock.advance(60)
+
+    assert len(broker.asked) == 2
+    assert kept.candles == []
+
+
 async def test_one_request_at_a_time_and_some_tries(clock: FakeClock) -> None:
     broker, kept = Broker(failures=2), KeptFeed()
-    backfill = Backfill(clock, broker, broker="test")
+    backfill = Backfill(clock, broker, of_the_day, broker="test")
     await clock.advance(400)
 
     async with backfill.running(kept):
@@ -203,7 +299,7 @@ async def test_one_request_at_a_time_and_some_tries(clock: FakeClock) -> None:
 
 async def test_what_cannot_be_filled_is_counted_and_harms_nobody(clock: FakeClock) -> None:
     broker, kept = Broker(failures=3), KeptFeed()
-    backfill = Backfill(clock, broker, broker="test")
+    backfill = Backfill(clock, broker, of_the_day, broker="test")
     await clock.advance(400)
 
     async with backfill.running(kept):
@@ -218,7 +314,7 @@ async def test_what_cannot_be_filled_is_counted_and_harms_nobody(clock: FakeCloc
 
 
 async def test_there_is_a_bound(clock: FakeClock) -> None:
-    backfill = Backfill(clock, Broker(), broker="test")
+    backfill = Backfill(clock, Broker(), of_the_day, broker="test")
 
     async with backfill.running(KeptFeed()):
         backfill.ask(gap(0, 60, *(Instrument.parse(f"NSE:S{n}") for n in range(510))))
@@ -227,18 +323,18 @@ async def test_there_is_a_bound(clock: FakeClock) -> None:
 
 async def test_a_hole_of_more_than_a_day_is_filled_for_its_last_day(clock: FakeClock) -> None:
     broker = Broker()
-    backfill = Backfill(clock, broker, broker="test")
+    backfill = Backfill(clock, broker, of_the_day, broker="test")
 
     async with backfill.running(KeptFeed()):
         backfill.ask(gap(-10 * 86_400, 0, TCS))
-        await settle()
+        await clock.advance(5)
 
     assert broker.asked[0] == (TCS, TEN - timedelta(days=1), TEN)
 
 
 async def test_without_a_history_nothing_is_asked(clock: FakeClock) -> None:
     kept = KeptFeed()
-    backfill = Backfill(clock, None, broker="test")
+    backfill = Backfill(clock, None, of_the_day, broker="test")
 
     async with backfill.running(kept):
         backfill.ask(gap(0, 60, TCS))

@@ -28,6 +28,7 @@ from pulse_domain.matching import Candle, Tick
 from pulse_domain.orders.model import NewOrder
 from pulse_domain.ports.event_bus import CANDLES, ORDER_UPDATES, SIGNALS, VALIDATED_ORDERS
 from pulse_domain.ports.market_data import Quote
+from pulse_domain.ports.price_board import PriceBoard
 from pulse_domain.ports.strategy_store import StrategyMode, StrategyRow, StrategyState
 from pulse_domain.ports.work_queue import JobKind
 from pulse_domain.splitting import PaceLimits
@@ -63,7 +64,7 @@ class Stores:
 
 
 class StandingClock(SystemClock):
-    """Recorded time as a test sets it."""
+    """Time as a test sets it."""
 
     def __init__(self, at: datetime) -> None:
         self.at = at
@@ -73,9 +74,17 @@ class StandingClock(SystemClock):
 
 
 class DeskWorld:
-    def __init__(self, stores: Stores, *, recorded: bool, risk: Any = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        *,
+        recorded: bool,
+        risk: Any = None,
+        clock: SystemClock | None = None,
+        **settings: Any,
+    ) -> None:
         self.stores = stores
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.feed = InMemoryFeed()
         self.recorded = StandingClock(OPEN) if recorded else None
         self.notifier = RecordingNotifier()
@@ -90,7 +99,7 @@ class DeskWorld:
         queue = InProcessQueue()
         ids = RandomIds(self.clock)
 
-        def accept(on_new: Callable[[NewOrder], None]) -> AcceptOrder:
+        def accept(on_new: Callable[[NewOrder], None], prices: PriceBoard) -> AcceptOrder:
             return AcceptOrder(
                 stores.orders,
                 VirtualInstrumentMaster(),
@@ -103,7 +112,7 @@ class DeskWorld:
                 on_new,
             )
 
-        self.accept = accept(lambda new: None)
+        self.accept = accept(lambda new: None, stores.board)
         self.desk = MarketDesk(
             DeskPorts(
                 bus=self.bus,
@@ -173,10 +182,17 @@ class DeskWorld:
         instruments: Sequence[Instrument] = (TCS,),
         mode: StrategyMode = StrategyMode.LIVE,
         parameters: Mapping[str, Any] | None = None,
+        capital: Decimal | None = None,
     ) -> None:
         strategies = self.stores.strategies
         await strategies.put(
-            name, kind=kind, instruments=instruments, parameters=parameters or {}, mode=mode, changed_by="asha"
+            name,
+            kind=kind,
+            instruments=instruments,
+            parameters=parameters or {},
+            mode=mode,
+            capital=capital,
+            changed_by="asha",
         )
         await strategies.want(name, StrategyState.RUNNING, "asha")
 
@@ -315,7 +331,24 @@ class ByTick(Strategy):
         self.seen = state["seen"]
 
 
+class Counts(Strategy):
+    """Knows what it began with."""
+
+    def on_start(self) -> None:
+        self.began_with = str(self.desk.cash())
+
+    def on_candle(self, candle: Candle) -> None:
+        pass
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"began_with": self.began_with}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.began_with = state["began_with"]
+
+
 OWN: dict[str, type[Strategy]] = {
+    "counts": Counts,
     "scripted": Scripted,
     "raises": Raises,
     "blocks": Blocks,

@@ -78,9 +78,10 @@ async def test_a_checkpoint_waits_for_its_candles_and_the_newest_wins() -> None:
     checkpoints = CheckpointKeeper(strategies, keeper, clock)
     running = [asyncio.create_task(keeper.run()), asyncio.create_task(checkpoints.run())]
 
+    refused = list[str]()
     keeper.append([closed(0)])
     for seen in (1, 2):
-        checkpoints.offer(Checkpoint(name="it", version=1, at=OPEN, state={"seen": seen}))
+        checkpoints.offer(Checkpoint(name="it", version=1, at=OPEN, state={"seen": seen}), refused.append)
     await settle()
     assert await strategies.checkpoint("it", 1) is None, "its candle is not stored"
     await clock.advance(1.1)
@@ -91,7 +92,7 @@ async def test_a_checkpoint_waits_for_its_candles_and_the_newest_wins() -> None:
     for each in (keeper, checkpoints):
         each.stop()
     await asyncio.gather(*running)
-    assert checkpoints.saved == 1
+    assert (checkpoints.saved, refused) == (1, [])
 
 
 def test_made_up_volume_only_grows() -> None:

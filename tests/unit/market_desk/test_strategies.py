@@ -49,11 +49,11 @@ async def memory(stores: Stores, name: str = "it") -> dict[str, Any]:
 
 
 async def until_kept(
-    stores: Stores, holds: Callable[[dict[str, Any]], object], name: str = "it"
+    stores: Stores, holds: Callable[[dict[str, Any]], object], name: str = "it", version: int = 1
 ) -> dict[str, Any]:
     async with asyncio.timeout(30):
         while True:
-            kept = await stores.strategies.checkpoint(name, 1)
+            kept = await stores.strategies.checkpoint(name, version)
             if kept is not None and holds(dict(kept.state["seat"])):
                 return dict(kept.state["seat"])
             await asyncio.sleep(0.01)
@@ -102,6 +102,25 @@ async def test_a_kind_that_there_is_not_has_failed_and_says_so(replayed: DeskWor
     row = await replayed.until_state(StrategyState.FAILED)
 
     assert "there is no kind 'nonsense'" in (row.detail or "")
+
+
+async def test_each_counts_with_its_own_capital_or_with_that_of_all(stores: Stores) -> None:
+    given = {"live": Decimal(500_000), "paper": Decimal("750000.50"), "as-all": None}
+    async with DeskWorld(stores, recorded=True, capital=Decimal(90_000)).running() as world:
+        for name, capital in given.items():
+            mode = StrategyMode.PAPER if name == "paper" else StrategyMode.LIVE
+            await started(world, "counts", name=name, mode=mode, capital=capital)
+        await play(world, 0, 1)
+        seats = {name: await until_kept(stores, lambda seat: True, name) for name in given}
+        await stores.strategies.want("live", StrategyState.STOPPED, "asha")
+        await world.until_state(StrategyState.STOPPED, "live")
+        await started(world, "counts", name="live", capital=Decimal(600_000))
+        await play(world, 1, 2)
+        changed = await until_kept(stores, lambda seat: True, "live", version=2)
+
+    began = {name: Decimal(seat["strategy"]["began_with"]) for name, seat in seats.items()}
+    assert began == {"live": Decimal(500_000), "paper": Decimal("750000.50"), "as-all": Decimal(90_000)}
+    assert Decimal(changed["strategy"]["began_with"]) == Decimal(600_000)
 
 
 # --- alone with its faults
@@ -203,7 +222,7 @@ async def test_a_refusal_of_the_risk_gate_is_told_with_its_rule(stores: Stores) 
     class Gate:
         limits = None
 
-        async def check(self, request: OrderRequest) -> None:
+        async def check(self, request: OrderRequest, sends: object) -> None:
             raise RiskRejected("too large", reasons=[{"rule": "ORDER_QUANTITY", "reason": "too large"}])
 
         async def note(self, refused: object, error: RiskRejected) -> None:

@@ -13,14 +13,19 @@ from pulse_domain.instruments import Instrument
 from pulse_domain.orders.model import OrderRequest, OrderType, Side
 from pulse_domain.risk import (
     RULES,
+    Breach,
+    OrderCounts,
     PriceFacts,
     ResultFacts,
     RiskFacts,
     RiskLimits,
     RiskRule,
+    Waiver,
+    check_counts,
     check_risk,
     effective_price,
     reduces,
+    waived,
 )
 
 NOW = datetime(2026, 1, 20, 9, 0, tzinfo=UTC)  # 14:30 in India
@@ -38,6 +43,7 @@ FACTS = RiskFacts(
     price=PRICE,
     result=ResultFacts(at=NOW, net=Decimal(0)),
     position=0,
+    net_position=0,
     open_orders=0,
     open_positions=0,
     recent_orders=(),
@@ -62,6 +68,10 @@ def price(**changes: Any) -> dict[str, Any]:
     return {"price": replace(PRICE, **changes)}
 
 
+def sent(first_s: float, last_s: float) -> dict[str, Any]:
+    return {"sends": (ago(-first_s), ago(-last_s))}
+
+
 SELL = order(Side.SELL)
 R, D = RiskRule, Decimal
 LOSS = {"max_daily_loss": D(1000)}
@@ -80,6 +90,11 @@ CASES: list[tuple[RiskRule, dict[str, Any], dict[str, Any], OrderRequest, bool]]
     (R.SESSION, {}, {"session_open": False}, order(), True),
     (R.CUT_OFF, {"cut_off": time(14, 31)}, {}, order(), True),
     (R.CUT_OFF, {"cut_off": time(14, 30)}, {}, order(), False),
+    (R.CUT_OFF, {"cut_off": time(14, 31)}, sent(0, 60), order(), True),
+    (R.CUT_OFF, {"cut_off": time(14, 31)}, sent(0, 61), order(), False),
+    (R.CUT_OFF, {"cut_off": time(14, 31)}, sent(60, 60), order(), False),
+    (R.CUT_OFF, {"cut_off": time(14, 31)}, sent(30, 86_400), order(), False),
+    (R.CUT_OFF, {"cut_off": time(14, 30)}, sent(86_300, 86_400), order(), True),
     (R.CUT_OFF, {"cut_off": time(14, 30)}, {"position": 10}, SELL, True),
     (R.CUT_OFF, {"cut_off": time(14, 30)}, {"position": 9}, SELL, False),
     (R.DUPLICATE_SIGNAL, TWICE, {"same_orders": (ago(30),)}, order(), True),
@@ -98,7 +113,8 @@ CASES: list[tuple[RiskRule, dict[str, Any], dict[str, Any], OrderRequest, bool]]
     (R.OPEN_ORDERS, {"max_open_orders": 3}, {"open_orders": 3}, order(), False),
     (R.OPEN_POSITIONS, {"max_open_positions": 2}, {"open_positions": 1}, order(), True),
     (R.OPEN_POSITIONS, {"max_open_positions": 2}, {"open_positions": 2}, order(), False),
-    (R.OPEN_POSITIONS, {"max_open_positions": 2}, {"open_positions": 2, "position": 5}, order(), True),
+    (R.OPEN_POSITIONS, {"max_open_positions": 2}, {"open_positions": 2, "net_position": 5}, order(), True),
+    (R.OPEN_POSITIONS, {"max_open_positions": 2}, {"open_positions": 2, "position": 5}, order(), False),
     (R.DAILY_LOSS, LOSS, {"result": ResultFacts(at=NOW, net=D("-999.99"))}, order(), True),
     (R.DAILY_LOSS, LOSS, {"result": ResultFacts(at=NOW, net=D(-1000))}, order(), False),
     (R.DAILY_LOSS, LOSS, {"result": ResultFacts(at=NOW, net=D(-1000)), "position": -10}, order(), True),
@@ -128,7 +144,7 @@ BLIND: list[tuple[RiskRule, dict[str, Any], dict[str, Any]]] = [
     (R.ORDER_VALUE, VALUE, price(at=ago(-5.1))),
     (R.OPEN_ORDERS, {"max_open_orders": 3}, {"open_orders": None}),
     (R.OPEN_POSITIONS, {"max_open_positions": 3}, {"open_positions": None}),
-    (R.OPEN_POSITIONS, {"max_open_positions": 3}, {"position": None}),
+    (R.OPEN_POSITIONS, {"max_open_positions": 3}, {"net_position": None}),
     (R.DAILY_LOSS, LOSS, {"result": None}),
     (R.FAT_FINGER, FAT, {"price": None}),
     (R.CIRCUIT_BAND, BAND, {"price": None}),
@@ -153,6 +169,55 @@ def test_a_rule_refuses_what_it_cannot_judge(
 
     assert (breach.rule, breach.stale) == (rule, True)
     assert "not known" in breach.reason
+
+
+WAIVER = Waiver(
+    breaches=(Breach(R.DAILY_LOSS, "lost"), Breach(R.CUT_OFF, "late", stale=True)), since=NOW, carried=0
+)
+
+
+# Units to close, those that open orders are to close already, those asked for, whether it passes.
+@pytest.mark.parametrize(
+    ("closable", "closing", "quantity", "passes"),
+    [
+        (10, 0, 10, True),
+        (10, 0, 11, False),
+        (10, 4, 6, True),
+        (10, 4, 7, False),
+        (0, 0, 1, False),
+        (-10, 0, 1, False),
+        (None, 0, 1, False),
+        (10, None, 1, False),
+    ],
+)
+def test_a_waiver_holds_for_as_many_units_as_nothing_open_is_to_close(
+    closable: int | None, closing: int | None, quantity: int, passes: bool
+) -> None:
+    counts = OrderCounts(now=NOW, closable=closable, closing=closing)
+
+    breaches = check_counts(order(Side.SELL, quantity), counts, RiskLimits(waiver=WAIVER))
+
+    told = [(breach.rule, breach.reason.split(";")[0], breach.stale) for breach in breaches]
+    assert told == ([] if passes else [(R.DAILY_LOSS, "lost", False), (R.CUT_OFF, "late", True)])
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked", "expected"),
+    [
+        ({"position": 10}, SELL, [R.CUT_OFF, R.DAILY_LOSS]),
+        ({"position": 9}, SELL, []),
+        ({"position": 10}, order(), []),
+        ({"position": -10, "sends": (ago(60), ago(60))}, order(), [R.DAILY_LOSS]),
+        ({"position": 10, "sends": (ago(60), ago(60)), "result": ResultFacts(at=NOW, net=D(0))}, SELL, []),
+    ],
+)
+def test_what_is_waived_is_what_would_refuse_an_order_that_opens(
+    facts: dict[str, Any], asked: OrderRequest, expected: list[RiskRule]
+) -> None:
+    known = replace(FACTS, **({"result": ResultFacts(at=NOW, net=D(-1000))} | facts))
+    limits = RiskLimits(**LOSS, **BAND, cut_off=time(14, 30), max_order_quantity=10, max_open_positions=1)
+
+    assert [breach.rule for breach in waived(asked, known, limits)] == expected
 
 
 def test_every_rule_has_cases_of_both_kinds() -> None:

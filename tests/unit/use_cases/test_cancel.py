@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pulse_domain.errors import NotCancellable, NotFound, StorageUnavailable
+from pulse_domain.errors import BrokerRejected, NotCancellable, NotFound, StorageUnavailable
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId, ClientId
 from pulse_domain.orders.model import SplitConfig
@@ -282,6 +282,45 @@ async def test_many_executions_are_cancelled_in_passes(desk: Desk) -> None:
 
     assert [await cancel() for _ in range(3)] == [3, 1, 0]
     assert (await desk.view(order_id)).summary.state is OrderState.CANCELLED
+
+
+# --- cancels that are refused
+
+
+async def test_cancels_that_are_refused_again_and_again_do_not_hold_the_others_up(desk: Desk) -> None:
+    await live_orders(desk, 5)
+    stuck = {desk.row(tag).broker_order_id for tag in [ticket.tag for ticket in desk.broker.tickets[:3]]}
+    asked: list[str] = []
+
+    class Refuses(ScriptedBroker):
+        async def cancel(self, broker_order_id: BrokerOrderId, *, timeout_s: float) -> None:
+            asked.append(broker_order_id)
+            if broker_order_id in stuck:
+                raise BrokerRejected("PROCESSING", "it is being worked on")
+            await desk.broker.cancel(broker_order_id, timeout_s=timeout_s)
+
+    cancel = CancelExecutions(desk.store, Refuses(desk.clock), desk.clock, batch_size=2)
+    for _ in range(40):
+        await cancel()
+        await desk.reconcile()
+
+    assert len(set(asked)) == 5
+    # After 1, 3, 7, 15 passes, each.
+    assert all(3 <= asked.count(each) <= 6 for each in stuck)
+
+
+async def test_refusals_are_forgotten_when_the_order_has_ended(desk: Desk) -> None:
+    await live_orders(desk, 1)
+    [ticket] = desk.broker.tickets
+    row = desk.row(ticket.tag)
+    desk.broker.on_cancel(Rejects("PROCESSING"))
+    await desk.cancel_executions()
+    before = len(desk.cancel_executions._refused)
+    desk.broker.fill(row.broker_order_id, row.quantity)
+    await desk.reconcile()
+    await desk.cancel_executions()
+
+    assert (before, desk.cancel_executions._refused) == (1, {})
 
 
 # --- leave of the limiter

@@ -1,8 +1,12 @@
+import asyncio
+
 import pytest
 
 from pulse_domain.errors import StorageUnavailable, TradingHalted
 from pulse_domain.orders.status import ExecutionStatus, OrderState
 from pulse_domain.ports.work_queue import JobKind
+from pulse_domain.testing.fake_clock import settle
+from pulse_domain.testing.scripted_broker import Unknown
 from pulse_domain.use_cases.kill import KillTrading
 from tests.unit.use_cases.desk import Desk
 
@@ -87,3 +91,57 @@ async def test_kill_that_was_cut_off_leaves_the_halt_and_is_completed_by_the_nex
 
     assert (await desk.store.trading_state()).halted
     assert (await kill("operator", "second try")).cancelled == 2
+
+
+async def test_cancels_do_not_wait_for_a_placement_that_hangs_and_its_order_is_cancelled_when_it_is_known(
+    desk: Desk, kill: KillTrading
+) -> None:
+    working = await desk.order("k-1")
+    await desk.send_due()
+    hanging = await desk.order("k-2")
+    desk.broker.on_place(Unknown(took=True, call_ended=True, hangs=True))
+    [claim] = await desk.claim()
+    sending = asyncio.create_task(desk.send(claim))
+    await settle()
+
+    killing = asyncio.create_task(kill("operator", "now"))
+    await settle()
+    asked = {job.order_id for job in desk.queue.jobs if job.kind is JobKind.CANCEL_ORDER}
+    await desk.cancel_executions()
+    await desk.reconcile()
+    still = killing.done()
+    await desk.pass_time(3)
+    report = await killing
+    await desk.pass_time(10)
+    await desk.record([await sending])
+    for _ in range(2):
+        await desk.reconcile()
+        await desk.cancel_executions()
+
+    assert (asked, still) == ({working, hanging}, False)
+    assert [each.execution_id for each in report.halt.in_flight] == [claim.execution.execution_id]
+    assert report.cancelled == 2
+    for order_id in (working, hanging):
+        assert (await desk.execution(order_id)).status is ExecutionStatus.CANCELLED
+
+
+@pytest.mark.parametrize("canceller", ["before the answer", "after it"])
+async def test_a_placement_that_is_answered_while_the_kill_waits_is_cancelled(
+    desk: Desk, kill: KillTrading, canceller: str
+) -> None:
+    order_id = await desk.order()
+    [claim] = await desk.claim()
+    killing = asyncio.create_task(kill("operator", "now"))
+    await settle()
+
+    if canceller == "before the answer":
+        await desk.cancel_executions()
+    await desk.record([await desk.send(claim)])
+    if canceller == "after it":
+        await desk.cancel_executions()
+    await desk.reconcile()
+    await desk.pass_time(0.2)
+
+    assert killing.done()
+    assert (await killing).halt.in_flight == ()
+    assert (await desk.execution(order_id)).status is ExecutionStatus.CANCELLED

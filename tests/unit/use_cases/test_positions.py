@@ -154,6 +154,8 @@ async def test_one_strategy_and_one_client_are_told_alone(house: House) -> None:
     assert await house.reading().held("macd") == {(TCS, Product.MIS): 8}
     assert await house.reading().held(None) == {}
     assert await house.reading().held_by_all() == {(TCS, Product.MIS): 11}
+    begins, carried = await house.reading().carried(TCS, Product.MIS)
+    assert carried + sum((await house.store.units_since(begins)).values()) == 11
 
 
 async def test_what_is_flat_is_not_held(house: House) -> None:
@@ -295,7 +297,79 @@ async def test_an_open_position_without_a_fresh_price_leaves_the_day_unknown(hou
     assert told(day.realised, day.unrealised, day.net, day.facts) == (5, None, None, None)
 
 
-async def test_a_position_that_rests_on_no_known_price_is_told_as_such(house: House) -> None:
+@pytest.mark.parametrize(
+    ("shown_", "charges", "net", "known"),
+    [
+        ({}, NO_CHARGES, None, -50),
+        ({"TCS": ("80", 61.0)}, NO_CHARGES, None, -150),
+        ({"TCS": ("80", 59.0)}, NO_CHARGES, None, -150),
+        ({"TCS": ("80", 1.0), "INFY": ("101", 90_000.0)}, NO_CHARGES, None, -148),
+        ({"TCS": ("80", 1.0), "INFY": ("101", 1.0)}, NO_CHARGES, -148, -148),
+        ({"TCS": ("80", 1.0), "INFY": ("101", 1.0)}, None, None, -148),
+    ],
+)
+async def test_what_is_known_of_a_day_is_told_whatever_is_not(
+    house: House,
+    shown_: dict[str, tuple[str, float]],
+    charges: ChargesSchedule | None,
+    net: int | None,
+    known: int,
+) -> None:
+    await house.trade(BUY, 10, "100")
+    await house.trade(SELL, 5, "90")
+    await house.trade(BUY, 2, "100", instrument=INFY)
+    for symbol, (price, age_s) in shown_.items():
+        await house.price(price, Instrument.parse(f"NSE:{symbol}"), age_s=age_s)
+
+    day = await house.day(charges)(NOW)
+
+    assert (day.net, day.known, day.is_open) == (net, known, True)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expired"),
+    [
+        ("NIFTY25DECFUT", True),
+        ("NIFTY25D3024000CE", True),
+        ("NIFTY26JANFUT", False),
+        ("NIFTY2610524000CE", True),
+        ("NIFTY2610624000CE", False),
+    ],
+)
+async def test_a_contract_that_has_expired_is_no_part_of_the_day(
+    house: House, symbol: str, expired: bool
+) -> None:
+    contract = Instrument.parse(f"NFO:{symbol}")
+    await house.trade(BUY, 75, "100", instrument=contract, product=Product.NRML, at=NOW - 20 * DAY)
+    await house.trade(BUY, 10, "100")
+    await house.price("101")
+
+    day = await house.day()(NOW)
+    report = await house.reading()()
+
+    assert (day.net, report.today.net) == ((10, 10) if expired else (None, None))
+    assert {it.key.instrument: it.expired for it in report.positions} == {contract: expired, TCS: False}
+
+
+async def test_where_only_what_has_expired_is_held_nothing_is_open(house: House) -> None:
+    await house.trade(BUY, 75, "100", instrument=Instrument.parse("NFO:NIFTY25DECFUT"), at=NOW - 20 * DAY)
+
+    day = await house.day()(NOW)
+
+    assert (day.net, day.is_open) == (0, False)
+
+
+async def test_a_fill_whose_price_nobody_knows_hides_no_loss_beside_it(house: House) -> None:
+    await house.trade(BUY, 10, "100", instrument=INFY)
+    await house.trade(SELL, 10, "90", instrument=INFY)
+    await _fill_at_an_unknown_price(house)
+
+    day = await house.day()(NOW)
+
+    assert (day.net, day.known, day.is_open) == (None, -100, True)
+
+
+async def _fill_at_an_unknown_price(house: House) -> None:
     order = await split_order(house.store, house.ids, strategy_tag="macd", instrument=TCS)
     await house.store.claim_executions(1, "executor", 60.0)
     events = (
@@ -303,6 +377,10 @@ async def test_a_position_that_rests_on_no_known_price_is_told_as_such(house: Ho
         ev.ExecutionCompleted(seq=1, chunk=0),
     )
     await house.store.book([Booking(order_id=order.order_id, event=event) for event in events])
+
+
+async def test_a_position_that_rests_on_no_known_price_is_told_as_such(house: House) -> None:
+    await _fill_at_an_unknown_price(house)
     await house.price("105")
 
     [position] = (await house.reading()()).positions

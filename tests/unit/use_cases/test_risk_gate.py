@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,10 +11,12 @@ from msgspec import Struct
 
 from pulse_domain.errors import DuplicateOrderUniqueKey, RiskRejected, StorageUnavailable, TradingHalted
 from pulse_domain.instruments import Exchange, Instrument
+from pulse_domain.orders import events as ev
 from pulse_domain.orders.model import OrderType, Product, Side, Source, SplitConfig
-from pulse_domain.ports.order_store import Accepted
+from pulse_domain.ports.order_store import Accepted, Booking
 from pulse_domain.risk import PriceFacts, ResultFacts, RiskLimits, RiskRule
 from pulse_domain.testing.factories import CLIENT
+from pulse_domain.testing.fake_clock import FakeClock
 from pulse_domain.testing.memory_audit import InMemoryAuditLog
 from pulse_domain.testing.memory_prices import InMemoryPriceBoard
 from pulse_domain.testing.memory_store import InMemoryOrderStore
@@ -27,6 +29,8 @@ from tests.unit.use_cases.desk import NIFTY, RELIANCE, Desk, raw_request
 
 PRICE = Decimal("2500")
 OTHER = Instrument.parse("NSE:TCS")
+EXPIRED = Instrument.parse("NFO:NIFTY25DECFUT")
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Held:
@@ -34,11 +38,15 @@ class Held:
 
     def __init__(self) -> None:
         self.units: dict[tuple[Instrument, Product], int] = {}
-        self.asked = 0
+        self.asked = self.looked_closer = 0
 
-    async def held_by_all(self) -> Mapping[tuple[Instrument, Product], int]:
+    async def held_by_all(self, at: datetime | None = None) -> Mapping[tuple[Instrument, Product], int]:
         self.asked += 1
         return self.units
+
+    async def carried(self, instrument: Instrument, product: Product) -> tuple[datetime, int]:
+        self.looked_closer += 1
+        return LONG_AGO, self.units.get((instrument, product), 0)
 
 
 class Told(Struct, frozen=True):
@@ -114,6 +122,7 @@ class GatedDesk(Desk):
 
 
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
 def hold(units: int) -> Callable[[GatedDesk], None]:
@@ -143,6 +152,10 @@ SELL = {"side": Side.SELL}
 LOSS = RiskLimits(max_daily_loss=Decimal(1000))
 # The fake clock stands at 09:30 Indian time.
 CUT = RiskLimits(cut_off=time(9, 15))
+NOON = RiskLimits(cut_off=time(12, 0))
+IN_SESSION = RiskLimits(in_session_only=True)
+START = FakeClock().now()
+HOURS = SplitConfig(num_splits=3, duration_minutes=150)
 BAND = {"lower_circuit": Decimal("2400"), "upper_circuit": Decimal("2600")}
 # Name: the limits, what is shown of the price (None: nothing), what else holds, the request, who refuses.
 CASES: dict[
@@ -201,10 +214,45 @@ CASES = {
         RiskLimits(max_open_positions=1), None,
         lambda desk: desk.held.units.update({(OTHER, Product.MIS): -5, (OTHER, Product.CNC): 5}), {}, [],
     ),
+    "a contract that has expired is no position": (
+        RiskLimits(max_open_positions=1), None,
+        lambda desk: desk.held.units.update({(EXPIRED, Product.NRML): 75}), {}, [],
+    ),
     "after the cut-off": (CUT, None, hold(0), {}, [RiskRule.CUT_OFF]),
     "after the cut-off, going out": (CUT, None, hold(-100), {}, []),
     "before the cut-off": (RiskLimits(cut_off=time(15, 0)), None, hold(0), {}, []),
+    "to be sent until the cut-off": (NOON, None, hold(0), {"start_at": START, "split_config": HOURS}, []),
+    "to be sent from the cut-off on": (
+        NOON, None, hold(0), {"start_at": START + 150 * MINUTE}, [RiskRule.CUT_OFF],
+    ),
+    "to be sent beyond the cut-off": (
+        NOON, None, hold(0), {"start_at": START + MINUTE, "split_config": HOURS}, [RiskRule.CUT_OFF],
+    ),
+    "to be sent on the morning after the cut-off": (
+        CUT, None, hold(0), {"start_at": START + 23 * HOUR}, [],
+    ),
     "in session": (RiskLimits(in_session_only=True), None, hold(0), {}, []),
+    "in session until its end": (
+        IN_SESSION, None, hold(0), {"start_at": START + 210 * MINUTE, "split_config": HOURS}, [],
+    ),
+    "to be sent beyond the session": (
+        IN_SESSION, None, hold(0), {"start_at": START + 211 * MINUTE, "split_config": HOURS},
+        [RiskRule.SESSION],
+    ),
+    "to be sent after the session": (
+        IN_SESSION, None, hold(0), {"start_at": START + 10 * HOUR}, [RiskRule.SESSION],
+    ),
+    "a loss, and a short sale of another product than what is held": (
+        LOSS, None, both(lose("-1e9"), hold(1000)), SELL | {"product": Product.MIS}, [RiskRule.DAILY_LOSS],
+    ),
+    "a loss, and an order that closes one of two products that are flat together": (
+        LOSS, None,
+        both(lose("-1e9"), lambda desk: desk.held.units.update(
+            {(RELIANCE, Product.CNC): 100, (RELIANCE, Product.MIS): -100})), SELL, [],
+    ),
+    "a further product of what is held is no further position": (
+        RiskLimits(max_open_positions=1), None, hold(7), {"product": Product.MIS}, [],
+    ),
     "several at once": (
         RiskLimits(max_order_quantity=1, cut_off=time(9, 15)), None, hold(0), {},
         [RiskRule.CUT_OFF, RiskRule.ORDER_QUANTITY],
@@ -221,6 +269,78 @@ async def test_every_rule_is_held_at_the_gate_and_told_in_a_preview(name: str) -
     step(desk)
 
     assert await desk.rules(**request) == expected
+
+
+WAIVERS: dict[str, tuple[RiskLimits, Callable[[GatedDesk], None], str]] = {
+    "loss": (LOSS, both(lose("-1e9"), hold(100)), RiskRule.DAILY_LOSS),
+    "unknown result": (LOSS, both(lose(None), hold(100)), RiskRule.DAILY_LOSS),
+    "cut-off": (CUT, hold(100), RiskRule.CUT_OFF),
+    "circuit": (RiskLimits(circuit_percent=Decimal(5)), hold(100), RiskRule.CIRCUIT_BAND),
+}
+
+
+@pytest.mark.parametrize("name", WAIVERS)
+async def test_orders_that_close_pass_for_no_more_units_than_are_held(name: str) -> None:
+    limits, step, rule = WAIVERS[name]
+    desk = GatedDesk(limits)
+    await desk.show(**BAND)
+    step(desk)
+
+    assert await desk.rules("one", total_quantity=60, **SELL) == []
+    assert await desk.rules("too many", total_quantity=41, **SELL) == [rule]
+    assert await desk.rules("the rest", total_quantity=40, strategy_tag="RSI", **SELL) == []
+    assert await desk.rules("nothing left", total_quantity=1, **SELL) == [rule]
+
+
+async def test_what_closes_and_is_done_makes_room_only_where_it_was_not_filled() -> None:
+    desk = GatedDesk(LOSS)
+    both(lose("-1e9"), hold(100))(desk)
+    order_id = await desk.order("one", **SELL)
+    [working] = await desk.claim()
+    booking = await desk.send(working)
+    await desk.record([booking])
+    sent = working.execution
+    fill = ev.Fill(
+        trade_id="T-1",
+        broker_order_id=booking.event.broker_order_id,
+        quantity=30,
+        price=PRICE,
+        at=desk.clock.now(),
+    )
+    places = {"seq": sent.seq, "chunk": sent.chunk}
+    for event in (ev.ExecutionFilled(**places, fill=fill), ev.ExecutionCancelled(**places)):
+        await desk.record([Booking(order_id=order_id, event=event)])
+
+    # The gate has read its positions before the fill, the store counts after it.
+    assert await desk.rules("two", total_quantity=71, **SELL) == [RiskRule.DAILY_LOSS]
+    assert await desk.rules("three", total_quantity=70, **SELL) == []
+
+
+async def test_what_closes_is_looked_at_closer_only_where_it_passes_a_rule_for_that() -> None:
+    desk = GatedDesk(LOSS)
+    hold(100)(desk)
+    for number in range(3):
+        assert await desk.rules(f"key-{number}", **SELL) == []
+
+    assert (desk.held.looked_closer, desk.store.counted) == (0, 0)
+
+
+async def test_the_refusal_of_what_closes_tells_what_is_open_already() -> None:
+    desk = GatedDesk(LOSS)
+    both(lose("-1000"), hold(100))(desk)
+    await desk.rules("one", total_quantity=60, **SELL)
+
+    with pytest.raises(RiskRejected) as raised:
+        await desk.accept("two", total_quantity=50, **SELL)
+
+    assert raised.value.details["reasons"] == [
+        {
+            "rule": "DAILY_LOSS",
+            "reason": "the day's result is -1000.00 after charges;"
+            " of 100 units to close, orders for 60 are open already",
+            "stale": False,
+        }
+    ]
 
 
 async def test_the_gate_is_shut_outside_the_session_and_where_the_calendar_ends() -> None:

@@ -247,8 +247,10 @@ async def test_while_the_market_is_shut_nothing_is_sent_and_nothing_waits_for_th
     assert await desk.store.list_orders(CLIENT, limit=10) == []
 
 
-@pytest.mark.parametrize("ending", ["resume", "halt"])
-async def test_what_was_not_sent_when_the_kill_ends_is_never_sent(desk: KillDesk, ending: str) -> None:
+@pytest.mark.parametrize(("ending", "word"), [("resume", "resumed"), ("halt", "halted")])
+async def test_what_was_not_sent_when_the_kill_ends_is_never_sent_and_is_left_to_a_person(
+    desk: KillDesk, ending: str, word: str
+) -> None:
     await desk.hold(100)
     await desk.kill("desk", "test")
     await desk.look()
@@ -256,7 +258,45 @@ async def test_what_was_not_sent_when_the_kill_ends_is_never_sent(desk: KillDesk
     await getattr(desk, ending)("desk", "test")
 
     assert await desk.claim() == []
+    ended = await desk.look()
+    assert (ended.ordered, ended.waiting) == ((), ())
+    assert [(left.units, left.why) for left in ended.left] == [
+        (100, f"the kill ended first, {word} by desk; an order of ours may still change it")
+    ]
     assert await desk.square_off() is None
+
+
+async def test_what_was_left_to_a_person_is_not_left_again_when_the_kill_ends(desk: KillDesk) -> None:
+    await desk.hold(100)
+    await desk.hold(1800, NIFTY, Product.NRML)
+    desk.master.listed[RELIANCE] = InstrumentTerms(lot_size=75)
+    await desk.kill("desk", "test")
+    [left] = (await desk.look()).left
+    await desk.halt("desk", "test")
+
+    [late] = (await desk.look()).left
+
+    assert (left.instrument, late.instrument) == (RELIANCE, NIFTY)
+
+
+async def test_the_end_of_a_kill_is_told_once_the_store_answers(
+    desk: KillDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.hold(100)
+    await desk.order("working", total_quantity=5)
+    await desk.kill("desk", "test")
+    await desk.look()
+    await desk.halt("desk", "test")
+
+    async def away() -> object:
+        raise StorageUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.store, "unsettled", away)
+        with pytest.raises(StorageUnavailable):
+            await desk.square_off()
+
+    assert len((await desk.look()).left) == 1
 
 
 async def test_it_is_on_record_and_without_the_record_it_is_done_all_the_same(desk: KillDesk) -> None:

@@ -26,7 +26,7 @@ CALL = Instrument.parse("NFO:NIFTY26NOV25000CE")
 
 class Venue:
     def __init__(self, charges: ChargesSchedule = NO_CHARGES) -> None:
-        clock = FakeClock(START, auto=True)
+        self.clock = clock = FakeClock(START, auto=True)
         self.market = FixedMarket(clock)
         for instrument in (INFY, CALL, Instrument.parse("MCX:GOLD26DECFUT")):
             self.market.set(instrument, "100")
@@ -133,6 +133,19 @@ async def test_a_cancel_gives_back_what_was_blocked_once(venue):
 
     assert blocked == 9000
     assert (venue.account.cash, venue.account.blocked) == (CAPITAL, 0)
+
+
+async def test_midnight_gives_back_what_was_blocked_once(venue):
+    await venue.place(limit(90, quantity=100))
+    await venue.place(ticket(quantity=1))
+    blocked = venue.account.funds.blocked_for_orders
+    for _ in range(2):
+        await venue.clock.advance(24 * 3600)
+        await venue.exchange.match_resting()
+        venue.account.check()
+
+    assert (blocked, venue.account.funds.blocked_for_orders) == (9000, 0)
+    assert venue.account.position(INFY, Product.CNC).quantity == 1
 
 
 async def test_an_ioc_that_cannot_fill_blocks_nothing(venue):

@@ -1,18 +1,26 @@
 """The virtual exchange beyond the broker's contract: its codes, ids, races and pushes."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
 
 import pytest
 
 from pulse_adapters.virtual.exchange import VirtualExchange
+from pulse_adapters.virtual.faults import Call, LoseAnswer
 from pulse_domain.errors import BrokerOutcomeUnknown, BrokerRejected, BrokerUnavailable
 from pulse_domain.instruments import Instrument, InstrumentTerms
+from pulse_domain.matching import Tick
 from pulse_domain.orders.model import OrderType, Side
+from pulse_domain.orders.status import ExecutionStatus, Phase
 from pulse_domain.ports.broker import BrokerOrderStatus
+from pulse_domain.testing.factories import TAG_PREFIX
 from pulse_domain.testing.fake_clock import FakeClock, settle
+from pulse_domain.use_cases.book_facts import BookFacts
+from pulse_domain.use_cases.execute import ExecuteSettings, ExecuteSlice
+from pulse_domain.use_cases.reconcile import Reconcile, ReconcileSettings
+from tests.unit.use_cases.desk import GIVE_UP_S, LEASE_S, RELIANCE, SETTLE_S, Desk
 from tests.unit.virtual.fixed_market import FixedMarket
 from tests.unit.virtual.tickets import INFY, TIMEOUT_S, limit, ticket
 
@@ -248,15 +256,170 @@ async def test_market_that_falls_silent_leaves_orders_alone(exchange, market):
     assert (await row_of(exchange, order_id)).status is BrokerOrderStatus.OPEN
 
 
-async def test_book_is_that_of_the_trading_day_and_of_what_still_works(market):
-    clock = FakeClock()
-    exchange = VirtualExchange(market, clock, Random(1), latency_ms=(0, 0))
-    await exchange.place(ticket(), timeout_s=TIMEOUT_S)
+# --- the trading day ---------------------------------------------------------------------------
+
+# A second to midnight in India.
+LATE = datetime(2026, 1, 5, 18, 29, 59, tzinfo=UTC)
+HOUR_S = 3600
+
+
+@pytest.fixture
+def night(market):
+    clock = FakeClock(LATE)
+    return clock, VirtualExchange(market, clock, Random(1), latency_ms=(0, 0))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [limit(90), limit(110, side=Side.SELL), ticket(order_type=OrderType.SL_M, trigger_price=Decimal(110))],
+    ids=["buy", "sell", "stop"],
+)
+async def test_what_works_at_midnight_has_expired_and_never_fills(night, market, order):
+    clock, exchange = night
+    order_id = await exchange.place(order, timeout_s=TIMEOUT_S)
+    updates = exchange.updates()
+    await clock.advance(0.9)
+    await exchange.match_resting()
+    before = (await row_of(exchange, order_id)).status
+
+    await clock.advance(0.1)
+    market.set(INFY, "89")
+    exchange.on_ticks([Tick(INFY, clock.now(), Decimal(111)), Tick(INFY, clock.now(), Decimal(89))])
+    await exchange.match_resting()
+
+    assert before in (BrokerOrderStatus.OPEN, BrokerOrderStatus.TRIGGER_PENDING)
+    row = await row_of(exchange, order_id)
+    assert (row.status, row.fills) == (BrokerOrderStatus.EXPIRED, ())
+    assert await anext(updates) == row
+    with pytest.raises(BrokerRejected) as refused:
+        await exchange.cancel(order_id, timeout_s=TIMEOUT_S)
+    assert refused.value.reason_code == "ORDER_NOT_OPEN"
+
+
+async def test_an_order_that_arrives_after_midnight_is_of_the_new_day(market):
+    clock = FakeClock(LATE)
+    exchange = VirtualExchange(market, clock, Random(1), latency_ms=(3000, 3000))
+    placing = asyncio.create_task(exchange.place(limit(90), timeout_s=TIMEOUT_S))
+    await clock_runs(clock, 1.5)
+    await clock_runs(clock, 1.5)
+    market.set(INFY, "89")
+    await exchange.match_resting()
+
+    reading = asyncio.create_task(row_of(exchange, await placing))
+    await clock_runs(clock, 3)
+    assert (await reading).status is BrokerOrderStatus.COMPLETE
+
+
+async def test_a_look_that_began_before_midnight_fills_nothing_after_it(night, market):
+    clock, exchange = night
+    order_id = await exchange.place(limit(90), timeout_s=TIMEOUT_S)
+    market.set(INFY, "89")
+
+    async def midnight() -> None:
+        await clock.advance(2)
+
+    market.before_next_look = midnight
+    await exchange.match_resting()
+
+    assert (await row_of(exchange, order_id)).status is BrokerOrderStatus.EXPIRED
+
+
+async def test_a_cancel_that_arrives_after_midnight_finds_it_expired(market):
+    clock = FakeClock(LATE - timedelta(seconds=1.5))
+    exchange = VirtualExchange(market, clock, Random(1), latency_ms=(1000, 1000))
+    placing = asyncio.create_task(exchange.place(limit(90), timeout_s=TIMEOUT_S))
+    await clock_runs(clock, 1)
+    updates = exchange.updates()
+    cancelling = asyncio.create_task(exchange.cancel(placing.result(), timeout_s=TIMEOUT_S))
+    await clock_runs(clock, 1)
+    await clock_runs(clock, 1)
+
+    assert cancelling.done()
+    assert clock.now() > LATE + timedelta(seconds=1)
+    assert [(await anext(updates)).status for _ in range(2)] == [
+        BrokerOrderStatus.PENDING,
+        BrokerOrderStatus.EXPIRED,
+    ]
+
+
+async def test_the_book_has_the_trading_day_and_for_some_hours_the_last_one(night):
+    clock, exchange = night
+    filled = await exchange.place(ticket(), timeout_s=TIMEOUT_S)
     resting = await exchange.place(limit(90), timeout_s=TIMEOUT_S)
+    reads = []
+    for hours in (1, 9, 24, 24):
+        reads.append(await exchange.order_book())
+        await exchange.place(ticket(), timeout_s=TIMEOUT_S)
+        await clock.advance(hours * HOUR_S)
+    night_read, early, late, later = reads
 
-    await clock.advance(86_400)
+    assert [row.broker_order_id for row in night_read.orders] == [filled, resting]
+    assert {row.broker_order_id for row in early.orders} >= {filled, resting}
+    assert late.orders
+    for read in (late, later):
+        assert not {filled, resting} & {row.broker_order_id for row in read.orders}
+    # What a read says to cover it has, and nothing from before.
+    for read in reads:
+        assert all(row.placed_at >= read.covers_since for row in read.orders)
+    assert night_read.covers_since == early.covers_since == LATE
+    assert late.covers_since == LATE + timedelta(seconds=1)
 
-    assert [row.broker_order_id for row in (await exchange.order_book()).orders] == [resting]
+
+async def test_an_exchange_that_slept_over_midnight_still_shows_what_has_expired(night):
+    clock, exchange = night
+    order_id = await exchange.place(limit(90), timeout_s=TIMEOUT_S)
+    await clock.advance(3 * 24 * HOUR_S)
+
+    read = await exchange.order_book()
+
+    assert [(row.broker_order_id, row.status) for row in read.orders] == [(order_id, BrokerOrderStatus.EXPIRED)]
+    assert read.covers_since <= read.orders[0].placed_at
+
+
+async def test_what_expired_unheard_is_learnt_from_the_next_read_and_nothing_else_is_concluded():
+    """Nobody is pushed anything here: the desk knows only what it reads."""
+    desk = Desk()
+    await desk.clock.advance((LATE - desk.clock.now()).total_seconds())
+    market = FixedMarket(desk.clock)
+    market.set(RELIANCE, "100")
+    exchange = VirtualExchange(market, desk.clock, Random(1), latency_ms=(0, 0))
+    facts = BookFacts(desk.store, exchange, TAG_PREFIX)
+    settings = ReconcileSettings(settle_s=SETTLE_S, give_up_s=GIVE_UP_S)
+    reconcile = Reconcile(desk.store, exchange, facts, desk.clock, settings)
+    execute = ExecuteSlice(exchange, desk.clock, ExecuteSettings(executor="executor-1", lease_s=LEASE_S))
+    resting = await desk.order("rests", order_type=OrderType.LIMIT, limit_price=Decimal(90))
+    lost = await desk.order("filled, and its answer is lost")
+    exchange.faults.on(Call.PLACE, None, LoseAnswer())
+    first, second = await desk.claim()
+    await desk.record([await execute(first, desk.clock.monotonic())])
+    sending = asyncio.create_task(execute(second, desk.clock.monotonic()))
+    await clock_runs(desk.clock, 15)
+    await desk.record([await sending])
+    unknown = await desk.execution(lost)
+
+    await desk.clock.advance(HOUR_S)
+    reports = [await reconcile() for _ in range(2)]
+
+    assert unknown.phase is Phase.UNKNOWN
+    assert [report.complete for report in reports] == [True, True]
+    assert (await desk.execution(resting)).status is ExecutionStatus.EXPIRED
+    assert (await desk.execution(lost)).status is ExecutionStatus.FILLED
+
+
+async def test_orders_of_past_days_are_forgotten(night):
+    clock, exchange = night
+    tag = "KNOWN"
+    for day in range(5):
+        for number in range(10):
+            await exchange.place(limit(90, tag=f"D{day}N{number}"), timeout_s=TIMEOUT_S)
+        if day == 0:
+            await exchange.place(limit(90, tag=tag), timeout_s=TIMEOUT_S)
+        await clock.advance(24 * HOUR_S)
+        await exchange.match_resting()
+
+    # Also where nobody reads: of the last day and this one.
+    assert len(exchange._book._rows) == len(exchange._book._tickets) == len(exchange._book._tags) == 10
+    assert await exchange.place(limit(90, tag=tag), timeout_s=TIMEOUT_S)
 
 
 # --- cancel ------------------------------------------------------------------------------------

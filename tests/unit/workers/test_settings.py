@@ -361,6 +361,16 @@ def test_no_secret_is_shown_where_values_are_printed_in_colour() -> None:
     assert "planted" not in repr(list(settings.__rich_repr__()))
 
 
+def test_a_loss_that_kills_needs_charges_that_are_known() -> None:
+    kills = NEEDED | {"RISK_MAX_DAILY_LOSS": "1000", "RISK_KILL_ON_DAILY_LOSS": "true"}
+
+    told = problem(kills | KOTAK)
+    assert told == "RISK_KILL_ON_DAILY_LOSS needs BROKER_CHARGES: what kotak charges is not known"
+    assert read_settings(kills | KOTAK | {"BROKER_CHARGES": "none"}).risk.kill_on_daily_loss
+    assert read_settings(kills | ZERODHA).risk.kill_on_daily_loss
+    assert not read_settings(kills | KOTAK | {"RISK_KILL_ON_DAILY_LOSS": ""}).risk.kill_on_daily_loss
+
+
 def test_the_rules_of_the_market_and_the_risk_limits_are_read_and_checked_with_the_rest() -> None:
     given = {"OUTSIDE_SESSION": "queue", "RISK_MAX_ORDERS": "7", "RISK_SQUARE_OFF": "market"}
     settings = read_settings(NEEDED | given)

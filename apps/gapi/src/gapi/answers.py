@@ -220,6 +220,7 @@ class Position(Result, frozen=True, kw_only=True):
     price_stale: Annotated[bool, Meta(description="The last price is too old: unrealised is null.")]
     traded_at: Instant
     provisional: Annotated[bool, Meta(description="A part rests on the broker's total, not on trades.")]
+    expired: Annotated[bool, Meta(description="Open by our fills, in a contract that has expired.")]
 
 
 class Positions(Struct, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ class PositionOut(ResultOut, frozen=True, kw_only=True):
     price_stale: bool
     traded_at: datetime
     provisional: bool
+    expired: bool
 
 
 class PositionsOut(Struct, frozen=True, kw_only=True):
@@ -104,6 +105,7 @@ def _position_out(view: PositionView, now: datetime) -> PositionOut:
         price_stale=view.stale,
         traded_at=view.traded_at,
         provisional=view.provisional,
+        expired=view.expired,
         **_amounts(view.result),
     )
 

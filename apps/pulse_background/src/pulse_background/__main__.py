@@ -27,6 +27,7 @@ from pulse_domain.orders.events import AnyExecutionEvent
 from pulse_domain.orders.model import Order
 from pulse_domain.ports.clock import Clock
 from service_kit import Metrics, configure
+from service_kit.collector import settle
 from service_kit.dramatiq_trace import CarryIds
 
 log = structlog.get_logger(__name__)
@@ -60,6 +61,7 @@ async def serve(settings: Settings) -> None:
             broker = redis_broker(settings.redis_url, CarryIds())
             declare_actors(broker, loop, background.wake)
             worker = start_worker(broker)
+        settle()
         log.info("working", executor=ports.executor_id)
         try:
             if desk is None:

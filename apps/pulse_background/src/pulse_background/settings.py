@@ -159,6 +159,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         settings = replace(settings, market=read_market(environ), risk=read_risk(environ))
     except ValueError as error:
         raise SettingsError(str(error)) from None
+    if settings.risk.kill_on_daily_loss and settings.market.charges is None:
+        raise SettingsError(
+            f"RISK_KILL_ON_DAILY_LOSS needs BROKER_CHARGES: what {settings.market.broker} charges is not known"
+        )
     try:
         if environ.get("TELEGRAM_BOT_TOKEN"):
             settings = replace(settings, telegram=read_telegram_settings(environ))

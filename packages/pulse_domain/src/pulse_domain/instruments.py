@@ -1,7 +1,7 @@
 """Instruments and the trading terms that an order keeps from its acceptance on."""
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -10,6 +10,11 @@ from msgspec import Struct
 from pulse_domain.errors import InvalidInstrument
 
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9&_.!-]{0,63}")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKLY_MONTHS = "123456789OND"
+_OPTION = r"\d+(?:\.\d+)?(?:CE|PE)"
+_MONTHLY = re.compile(rf".+?(\d\d)({'|'.join(MONTHS)})(?:FUT|{_OPTION})")
+_WEEKLY = re.compile(rf"[A-Z]+(\d\d)([{WEEKLY_MONTHS}])(\d\d){_OPTION}")
 
 
 class Exchange(StrEnum):
@@ -53,6 +58,28 @@ class Instrument(Struct, frozen=True, order=True, gc=False):
 
     def __str__(self) -> str:
         return f"{self.exchange}:{self.symbol}"
+
+    @property
+    def last_day(self) -> date | None:
+        """The last day on which a contract may be traded, as far as its symbol tells; None: it does not.
+
+        `NIFTY2651224000CE` has the day; `NIFTY26MAYFUT` has the month only: it may expire before its end.
+        """
+        if self.exchange.is_cash:
+            return None
+        if monthly := _MONTHLY.fullmatch(self.symbol):
+            year, month = 2000 + int(monthly[1]), MONTHS.index(monthly[2]) + 1
+            return date(year + month // 12, month % 12 + 1, 1) - timedelta(days=1)
+        if weekly := _WEEKLY.fullmatch(self.symbol):
+            try:
+                return date(2000 + int(weekly[1]), WEEKLY_MONTHS.index(weekly[2]) + 1, int(weekly[3]))
+            except ValueError:
+                return None
+        return None
+
+    def has_expired(self, day: date) -> bool:
+        """Whether its symbol tells that it is a contract of an earlier day or month."""
+        return self.last_day is not None and self.last_day < day
 
 
 class InstrumentTerms(Struct, frozen=True, kw_only=True):

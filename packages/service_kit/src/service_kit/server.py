@@ -4,7 +4,6 @@ Imported by name, needs the extra `server`.
 """
 
 import asyncio
-import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+
+from service_kit.collector import settle
 
 # Above the minute that load balancers and our own clients keep a connection, so that they are the ones to
 # close it: a server that closes first may do so just as a request is on its way.
@@ -46,10 +47,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # What lives by now lives for good: code, routes, statements. Looking through it again and again took
-        # an eighth of every request, and 30 ms at a time from whichever requests were under way.
-        gc.collect()
-        gc.freeze()
+        settle()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end_streams()

@@ -16,6 +16,7 @@ from pulse_background.market.leading import lead
 from pulse_background.settings import Settings, SettingsError, read_settings
 from pulse_domain.errors import PulseError
 from service_kit import Metrics, configure
+from service_kit.collector import settle
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,7 @@ async def serve(settings: Settings) -> None:
     )
     try:
         async with open_desk(settings, metrics) as desk:
+            settle()
             leadership = PostgresLeadership(settings.database_url, key=MARKET_LEADER_KEY)
             leading = asyncio.create_task(lead(leadership, desk, SystemClock()), name="market-desk")
             stopping = asyncio.create_task(stop.wait(), name="stop")

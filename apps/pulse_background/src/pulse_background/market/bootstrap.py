@@ -38,6 +38,7 @@ from pulse_domain.orders.model import NewOrder
 from pulse_domain.ports.circuit_reads import CircuitReads
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.instrument_master import InstrumentMaster
+from pulse_domain.ports.price_board import PriceBoard
 from pulse_domain.ports.work_queue import JobKind, WorkQueue
 from pulse_domain.splitting import PaceLimits
 from pulse_domain.use_cases.accept import AcceptOrder, SendAtOnce
@@ -94,20 +95,20 @@ def make_desk(
             "signals_refused", "Orders of strategies that a risk rule refused.", ["rule"], registry=registry
         )
         refused = lambda rule: counter.labels(rule).inc()  # noqa: E731
-    risk = build_risk_gate(
-        settings.risk.limits,
-        store,
-        board,
-        candles,
-        PostgresAuditLog(database),
-        calendar,
-        clock,
-        charges=market.charges,
-        on_refused=refused,
-    )
     gate, limits = MarketGate(market.rules, calendar), pace_limits(settings) or PaceLimits()
 
-    def accept(on_new: Callable[[NewOrder], None]) -> AcceptOrder:
+    def accept(on_new: Callable[[NewOrder], None], prices: PriceBoard) -> AcceptOrder:
+        risk = build_risk_gate(
+            settings.risk.limits,
+            store,
+            prices,
+            candles,
+            PostgresAuditLog(database),
+            calendar,
+            clock,
+            charges=market.charges,
+            on_refused=refused,
+        )
         return AcceptOrder(store, terms, queue, clock, ids, limits, gate, risk, on_new, send_at_once)
 
     nothing: Callable[[object], None] = lambda prices: None  # noqa: E731

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import structlog
@@ -18,7 +18,7 @@ from pulse_background.market.live_venue import LivePorts
 from pulse_background.market.order_follower import OrderFollower
 from pulse_background.market.runner import RunnerPorts, RunnerSettings, StrategyRunner
 from pulse_background.workers.circuit_keeper import CircuitKeeper
-from pulse_background.workers.price_keeper import PriceKeeper
+from pulse_background.workers.price_keeper import FreshPrices, PriceKeeper
 from pulse_background.workers.tick_recorder import TickRecorder
 from pulse_domain.candles import CandleBuilder, ClosedCandle, HoursAt
 from pulse_domain.errors import FeedRefused
@@ -63,7 +63,7 @@ class DeskSettings(Struct, frozen=True, kw_only=True):
 
 
 class DeskPorts(Struct, frozen=True, kw_only=True):
-    """accept: makes the way of all orders, given what is to hear of new ones.
+    """accept: makes the way of all orders, given what is to hear of new ones, and prices.
     recorded: the time of a recording; None for prices of now.
     is_made_up: prices trade around the clock, and begin their volume anew now and then.
     ticks: where they are kept; a recording is one already.
@@ -81,7 +81,7 @@ class DeskPorts(Struct, frozen=True, kw_only=True):
     candles: CandleStore
     board: PriceBoard
     master: InstrumentMaster
-    accept: Callable[[Callable[[NewOrder], None]], AcceptOrder]
+    accept: Callable[[Callable[[NewOrder], None], PriceBoard], AcceptOrder]
     cancel: RequestCancel
     clock: Clock
     recorded: Clock | None = None
@@ -115,7 +115,7 @@ class MarketDesk:
             ports.hours_at,
             # Of a recording none is of the future: its clock waits for every tick.
             ahead_max=_AHEAD_MAX if ports.recorded is None else _DAYS,
-            since=(ports.recorded or clock).now(),
+            since=self._now(),
         )
         self._keeper = CandleKeeper(ports.candles, clock)
         self._checkpoints = CheckpointKeeper(ports.strategies, self._keeper, clock)
@@ -133,6 +133,8 @@ class MarketDesk:
         self._totals = RunningTotals() if ports.is_made_up else None
         self._intake = self._make_intake()
         self._has_instruments = asyncio.Event()
+        # Whether it is told that strategies know the recording.
+        self._is_passed_over = False
         self._runner = StrategyRunner(
             RunnerPorts(
                 store=ports.strategies,
@@ -147,7 +149,9 @@ class MarketDesk:
                     is_recorded=ports.recorded is not None,
                 ),
                 live=LivePorts(
-                    accept=ports.accept(lambda new: bus.publish(VALIDATED_ORDERS, new)),
+                    accept=ports.accept(
+                        lambda new: bus.publish(VALIDATED_ORDERS, new), FreshPrices(self._prices, ports.board)
+                    ),
                     cancel=ports.cancel,
                     store=ports.store,
                     follower=self._follower,
@@ -185,6 +189,7 @@ class MarketDesk:
                 self._gap,
                 latest=ports.latest,
                 on_backfill=ports.on_backfill,
+                is_fed=lambda: ports.feed.figures().connected,
             )
         return RecordedIntake(
             ports.bus,
@@ -236,6 +241,7 @@ class MarketDesk:
                 if self._circuits is not None:
                     group.create_task(self._circuits.run(), name="circuits")
                 group.create_task(self._runner.run(), name="strategies")
+                group.create_task(_while_all_run(keepers), name="keepers")
         finally:
             # Checkpoints wait for candles, so these are stored first; a store that is away is not waited for.
             self._keeper.stop()
@@ -270,10 +276,18 @@ class MarketDesk:
     def _subscribe(self, instruments: Iterable[Instrument]) -> None:
         wanted = tuple(instruments)
         self._ports.feed.subscribe(wanted)
+        self._builder.watch(wanted, self._now())
         if self._circuits is not None:
             self._circuits.subscribe(wanted)
         if wanted:
             self._has_instruments.set()
+
+    def _now(self) -> datetime:
+        """Since when there are prices of what is subscribed to at this moment."""
+        if self._ports.recorded is None:
+            return self._ports.clock.now()
+        # The minute in which a recording begins is all that there is of it.
+        return self._ports.recorded.now().replace(second=0, microsecond=0)
 
     def _seen(self, ticks: Sequence[Tick]) -> None:
         self._ports.on_ticks(ticks)
@@ -287,6 +301,21 @@ class MarketDesk:
 
     async def _settled(self, closed: Sequence[ClosedCandle], tick: Tick | None) -> None:
         await self._runner.settled(closed, tick)
+        if not self._is_passed_over and (names := self._runner.passing_over()):
+            self._is_passed_over = True
+            log.warning(
+                "these strategies know the recorded prices already, and pass them over: a replay needs a "
+                "database of its own",
+                strategies=names,
+            )
+            self._tell_of_feed(
+                Severity.LOW,
+                {
+                    "the recording": "is known already, and passed over",
+                    "by": ", ".join(names),
+                    "for all of it": "replay into a database of its own",
+                },
+            )
 
     def _gap(self, gap: FeedGap) -> None:
         seconds = int((gap.until - gap.since).total_seconds())
@@ -306,6 +335,18 @@ class MarketDesk:
     def _notify(self, notification: Notification) -> None:
         self._ports.bus.publish(NOTIFICATIONS, notification)
         self._ports.notify(notification)
+
+
+async def _while_all_run(keepers: Sequence["asyncio.Task[None]"]) -> None:
+    """Raise when one of them ends: without what keeps them, prices and memories are lost unseen.
+
+    Raises:
+        RuntimeError: one has returned; or what it raised.
+    """
+    ended, _ = await asyncio.wait(keepers, return_when=asyncio.FIRST_COMPLETED)
+    for task in ended:
+        task.result()
+        raise RuntimeError(f"the task that keeps {task.get_name()} has ended")
 
 
 class _Summed:

@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime, time, timedelta
 from random import Random
 
 from msgspec import Struct
@@ -13,10 +14,11 @@ from pulse_adapters.feeds.replay_feed import ReplayMarketFeed
 from pulse_adapters.feeds.spec import LiveSpec, SyntheticSpec, open_market_feed, parse_market_feed
 from pulse_adapters.instruments.calendar import DatedCalendar
 from pulse_adapters.kotak.settings import KotakSettings
+from pulse_adapters.postgres.candles import PostgresCandleStore
 from pulse_adapters.postgres.instrument_master import PostgresInstrumentMaster
 from pulse_adapters.postgres.pool import Database
 from pulse_adapters.postgres.sessions import PostgresSessions
-from pulse_adapters.real_broker.market_stream import LiveFeedSettings
+from pulse_adapters.real_broker.market_stream import LiveFeedSettings, StoredUntil
 from pulse_adapters.zerodha.settings import ZerodhaSettings
 from pulse_background.kotak import open_kotak
 from pulse_background.market.hours import around_the_clock
@@ -25,9 +27,12 @@ from pulse_background.zerodha import open_zerodha
 from pulse_domain.candles import HoursAt
 from pulse_domain.errors import PulseError, UnknownInstrument
 from pulse_domain.instruments import Instrument
+from pulse_domain.market.sessions import indian_day
+from pulse_domain.ports.candle_store import CandleStore
 from pulse_domain.ports.circuit_reads import CircuitReads
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.market_feed import MarketFeed
+from pulse_domain.units import INDIA
 from pulse_domain.use_cases.market_gate import OutsideSession
 
 
@@ -138,6 +143,7 @@ def _zerodha(
         tokens=_Tokens(database, clock, BROKER),
         hours_at=hours_at,
         feed=_live_settings(settings),
+        stored_until=stored_until(PostgresCandleStore(database), clock),
     )
 
 
@@ -163,6 +169,7 @@ def _kotak(
         tokens=_Tokens(database, clock, BROKER),
         hours_at=hours_at,
         feed=_live_settings(settings),
+        stored_until=stored_until(PostgresCandleStore(database), clock),
     )
 
 
@@ -177,6 +184,17 @@ class _Tokens:
             return (await self._master.listing(instrument)).listing.token
         except UnknownInstrument:
             return None
+
+
+def stored_until(candles: CandleStore, clock: Clock) -> StoredUntil:
+    """Where the minutes of this day end: what a desk before left."""
+
+    async def ends(instruments: Iterable[Instrument]) -> Mapping[Instrument, datetime]:
+        day = datetime.combine(indian_day(clock.now()), time(), INDIA)
+        starts = await candles.last_starts(instruments, 1, day)
+        return {instrument: start + timedelta(minutes=1) for instrument, start in starts.items()}
+
+    return ends
 
 
 def _live_settings(settings: Settings) -> LiveFeedSettings:

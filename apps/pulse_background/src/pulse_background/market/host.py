@@ -2,7 +2,8 @@
 
 It begins where its checkpoint ends. What it asked for is looked up first, then it is told what it missed of its
 orders, then the candles that were stored meanwhile; live ones wait until that is done. For a candle that closed
-long ago nothing is sent any more, but what was sent then is taken up again.
+long ago nothing is sent any more, but what was sent then is taken up again; so it is with those of a hole in
+prices, which come late.
 
 Whatever a strategy does, it does to itself: one that raises, or does not return, has failed, and nobody else
 hears of it but by a report.
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -40,6 +42,7 @@ from pulse_background.market.messages import (
 )
 from pulse_background.market.seat import SeatFailed
 from pulse_background.market.seat_thread import SeatLine
+from pulse_background.market.signal_line import SignalLine
 from pulse_background.market.venue import Venue
 from pulse_domain.candles import ClosedCandle
 from pulse_domain.instruments import Instrument, InstrumentTerms
@@ -64,6 +67,7 @@ log = structlog.get_logger(__name__)
 # How far back candles are looked for that a strategy wants to see of the past, or has missed.
 _PAST = timedelta(days=30)
 _CANDLES_WAITING_MAX = 10_000
+_ORDERS_S = 5.0
 
 
 class HostSettings(Struct, frozen=True, kw_only=True):
@@ -109,6 +113,7 @@ class HostFigures(Struct, frozen=True, kw_only=True):
 
 class StrategyHost:
     """on_failed: told once, when the strategy has failed; then it is to be stopped.
+    has_passed_over: candles have come that it was told in a life before, and is not told again.
 
     The seat's answers are to come to `hear`, the venue's news to `tell`.
     """
@@ -130,6 +135,8 @@ class StrategyHost:
         self._has_news = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
         self._last_candle: dict[Instrument, datetime] = {}
+        self._told_before: dict[Instrument, datetime] = {}
+        self.has_passed_over = False
         self._last_tick: dict[Instrument, Tick] = {}
         self._terms: Mapping[Instrument, InstrumentTerms] = {}
         self._remembered: Remembered | None = None
@@ -139,8 +146,11 @@ class StrategyHost:
         # Orders that end by themselves, soon.
         self._immediate: set[str] = set()
         self._too_old = False
+        # Whether it has asked for anything since the last time that it was to say what it knows.
+        self._has_asked = False
         self._late_work: set[asyncio.Task[None]] = set()
         self._signals = 0
+        self._signals_out = SignalLine(plan.name, self._send, self.fail)
         self._busy_since: float | None = None
         self._changed = asyncio.Event()
 
@@ -197,35 +207,46 @@ class StrategyHost:
                 past=tuple(past),
             )
         )
+        for each in past:
+            self._last_candle[each.instrument] = each.start
         for missed in opening.missed:
             await self._call(missed)
             venue.acknowledge(missed)
         if memory is not None:
-            self._last_candle = {Instrument.parse(text): at for text, at in memory.candles.items()}
-            await self._catch_up()
+            self._told_before = {Instrument.parse(text): at for text, at in memory.candles.items()}
+            self._last_candle = dict(self._told_before)
+            assert checkpoint is not None, "the memory is its"
+            await self._catch_up(checkpoint.at)
         await self._call(Remember())
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, known_up_to: datetime) -> None:
         """Go through the candles that were stored since the checkpoint."""
-        now = self._ports.clock.now()
-        for closed in await self._stored(None):
-            age_s = (now - _end(closed)).total_seconds()
-            self._too_old = self._ports.is_recorded or age_s > self._settings.fresh_s
+        for closed in await self._stored(None, self._untold_since(known_up_to)):
+            self._too_old = self._ports.is_recorded or self._is_too_old(closed)
             await self._call(Candles((closed,)))
             self._last_candle[closed.instrument] = closed.start
         self._too_old = False
 
-    async def _stored(self, count: int | None) -> list[ClosedCandle]:
+    def _untold_since(self, known_up_to: datetime) -> datetime:
+        """From when on the candles of an instrument are new that it was told none of."""
+        if self._last_candle:
+            return max(self._last_candle.values())
+        assert self._made is not None, "it is made"
+        # One that was not closed then.
+        return known_up_to - timedelta(minutes=self._made.candle_minutes) + timedelta(microseconds=1)
+
+    async def _stored(self, count: int | None, untold_since: datetime | None = None) -> list[ClosedCandle]:
         """Of each instrument the last so many candles, or those after its last one; in order of their ends."""
         await self._ports.candles.saved_up_to(self._ports.candles.taken)
         assert self._made is not None, "it is made"
         minutes, now = self._made.candle_minutes, self._ports.market_now()
         found = list[ClosedCandle]()
         for instrument in self.plan.instruments:
-            last = self._last_candle.get(instrument)
-            if count is None and last is None:
-                continue
-            since = now - _PAST if last is None else last + timedelta(microseconds=1)
+            last, since = self._last_candle.get(instrument), now - _PAST
+            if last is not None:
+                since = last + timedelta(microseconds=1)
+            elif untold_since is not None:
+                since = max(since, untold_since)
             own = [
                 ClosedCandle(instrument, minutes, candle.start, candle)
                 async for run in self._ports.candle_store.candles(instrument, minutes, since, now)
@@ -260,13 +281,36 @@ class StrategyHost:
         if not own:
             return
         async with self._turn:
-            new = tuple(each for each in own if self._is_new(each))
+            self.has_passed_over |= any(self._was_told_before(each) for each in own)
+            new = self._new(own)
             if new and not self._ended:
                 self._remembered = None
-                await self._work(Candles(new), Remember())
+                for too_old, group in groupby(new, key=self._is_too_old):
+                    # Those of a recording are of long ago, and all that there is.
+                    self._too_old = too_old and not self._ports.is_recorded
+                    await self._work(Candles(tuple(group)))
+                    if self._ended:
+                        break
+                self._too_old = False
+                if not self._ended:
+                    await self._work(Remember())
                 for each in new:
                     self._last_candle[each.instrument] = each.start
         self._changed.set()
+
+    def _new(self, own: Sequence[ClosedCandle]) -> list[ClosedCandle]:
+        """Those that come after all that it was told, in order: what is told of a hole may come after a later
+        candle. Of two that begin together the one that came last."""
+        found = {(each.instrument, each.start): each for each in own if self._is_new(each)}
+        return sorted(found.values(), key=lambda each: each.start)
+
+    def _was_told_before(self, closed: ClosedCandle) -> bool:
+        last = self._told_before.get(closed.instrument)
+        return last is not None and closed.start <= last
+
+    def _is_too_old(self, closed: ClosedCandle) -> bool:
+        """Whether it closed so long ago that an order that answers it comes too late."""
+        return (self._ports.clock.now() - _end(closed)).total_seconds() > self._settings.fresh_s
 
     def _is_own(self, closed: ClosedCandle) -> bool:
         made = self._made
@@ -287,7 +331,11 @@ class StrategyHost:
         if own:
             async with self._turn:
                 if not self._ended:
+                    self._has_asked = False
                     await self._work(Ticks(own))
+                # Without an order it goes on from what it knew: ticks are not told again, and come too often.
+                if self._has_asked and not self._ended:
+                    await self._work(Remember())
             self._last_tick.update({tick.instrument: tick for tick in own})
             self._changed.set()
 
@@ -314,6 +362,7 @@ class StrategyHost:
             case Asked():
                 self._ask(answer)
             case CancelAsked(order_unique_key=key):
+                self._has_asked = True
                 self._later(self._cancel(key))
             case Remembered():
                 self._remembered = answer
@@ -322,6 +371,9 @@ class StrategyHost:
     def _ask(self, asked: Asked) -> None:
         key, request = asked.order_unique_key, asked.request
         self._signals += 1
+        self._has_asked = True
+        # What it knew before is not to be kept beside an order that is on its way now.
+        self._remembered = None
         self._unanswered.add(key)
         self._open.add(key)
         if self._ends_soon(request):
@@ -347,8 +399,15 @@ class StrategyHost:
             and request.start_at is None
         )
 
-    async def send(self, signal: Signal) -> None:
-        """Hand a signal to where it goes."""
+    def order(self, signal: Signal) -> None:
+        """Take a signal on its way to where it goes, in its turn."""
+        self._signals_out.put(signal)
+
+    def order_no_more(self) -> None:
+        """Of what waits in that line hand nothing over."""
+        self._signals_out.drop()
+
+    async def _send(self, signal: Signal) -> None:
         assert self._venue is not None, "it has started"
         await self._venue.submit(signal)
         self._answered(signal)
@@ -390,6 +449,8 @@ class StrategyHost:
                     return
                 self._remembered = None
                 await self._work(*news)
+                if self._ended:
+                    return  # it may not know of them: they are told again in its next life
                 for told in news:
                     self._venue.acknowledge(told)
                     if told.update.done:
@@ -452,27 +513,41 @@ class StrategyHost:
         """Have what is known stored, once it rests on nothing that may be lost."""
         if self._remembered is None or self._unanswered or self._venue is None:
             return
-        state = _State(seat=self._remembered.memory, venue=self._venue.memory())
+        remembered, self._remembered = self._remembered, None
+        state = _State(seat=remembered.memory, venue=self._venue.memory())
+        try:
+            plain = msgspec.to_builtins(state, str_keys=True)
+        except (TypeError, ValueError) as error:
+            self._cannot_keep(str(error))
+            return
         self._ports.checkpoints.offer(
-            Checkpoint(
-                name=self.plan.name,
-                version=self.plan.version,
-                at=self._remembered.at,
-                state=msgspec.to_builtins(state, str_keys=True),
-            )
+            Checkpoint(name=self.plan.name, version=self.plan.version, at=remembered.at, state=plain),
+            self._cannot_keep,
         )
-        self._remembered = None
+
+    def _cannot_keep(self, why: str) -> None:
+        self.fail(f"what it remembers cannot be stored: {why}")
 
     # --- the end
 
-    async def stop(self) -> None:
-        """End it; what it knows is stored as far as it was told."""
-        async with self._turn:
-            self._ended = True
-            self._has_news.set()
+    async def stop(self, call_s: float | None = None, orders_s: float = _ORDERS_S) -> None:
+        """End it; what it knows is stored as far as it was told.
+
+        call_s: so long a call that it works on may last; None: as long as any.
+        orders_s: so long orders that it has asked for may take to be handed over.
+        """
+        try:
+            async with asyncio.timeout(call_s), self._turn:
+                if self._telling is not None and not self._ended:
+                    await self._work(Remember())
+        except TimeoutError:
+            log.warning("a strategy is ended while it works", strategy=self.plan.name)
+        self._ended = True
+        self._has_news.set()
         self._changed.set()
         for subscription in self._subscriptions:
             subscription.cancel()
+        await self._signals_out.close(orders_s)
         late = [*self._late_work, *([self._telling] if self._telling is not None else [])]
         for task in late:
             task.cancel()

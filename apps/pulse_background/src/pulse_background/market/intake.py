@@ -33,7 +33,8 @@ class LiveIntake:
     """Implements `FeedSink`. latest: filled with the last tick of each instrument.
 
     on_ticks: told of ticks at once, before anybody on the bus.
-    on_backfill: told of candles of holes at once.
+    on_backfill: told of candles of holes at once, before anybody on the bus.
+    is_fed: whether prices can come now; while they cannot, candles wait.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class LiveIntake:
         on_gap: OnGap,
         latest: dict[Instrument, Tick],
         on_backfill: Callable[[Sequence[ClosedCandle]], object] = lambda candles: None,
+        is_fed: Callable[[], bool] = lambda: True,
     ) -> None:
         self._bus = bus
         self._builder = builder
@@ -54,6 +56,7 @@ class LiveIntake:
         self._on_ticks = on_ticks
         self._on_gap = on_gap
         self._on_backfill = on_backfill
+        self._is_fed = is_fed
         self._latest = latest
 
     def now(self) -> datetime:
@@ -67,17 +70,21 @@ class LiveIntake:
         self._bus.publish(TICKS, *ticks)
 
     def gap(self, gap: FeedGap) -> None:
+        self._builder.on_gap(gap.instruments, gap.since, gap.until)
         self._on_gap(gap)
 
     def backfill(self, candles: Sequence[ClosedCandle]) -> None:
-        # Stored for whoever looks back. Strategies were told what was seen, and are not told otherwise.
-        self._keeper.append(candles)
         self._on_backfill(candles)
+        self._close(self._builder.fill(candles))
 
     async def run(self) -> None:
-        while True:
-            await self._clock.sleep(_LOOK_S)
-            self._close(self._builder.on_time(self._clock.now()))
+        try:
+            while True:
+                await self._clock.sleep(_LOOK_S)
+                self._close(self._builder.on_time(self._clock.now(), is_fed=self._is_fed()))
+        finally:
+            # Whoever goes on after a restart finds at least what was seen.
+            self._keeper.append(self._builder.release())
 
     def _close(self, closed: Sequence[ClosedCandle]) -> None:
         if closed:

@@ -2,8 +2,10 @@
 
 What is held follows from the fills that are stored under the strategy's tag: at the start from all of them,
 then from the journals of the orders that are followed. An order counts from one of both, never from both.
+Followed are those that the strategy knows of, and all that are open under its tag as it begins.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -26,10 +28,10 @@ from pulse_domain.errors import (
 )
 from pulse_domain.instruments import Instrument
 from pulse_domain.orders.ids import ClientId, OrderId
-from pulse_domain.orders.model import OrderRequest, Product, Side, Source
+from pulse_domain.orders.model import Order, OrderRequest, Product, Side, Source
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.event_bus import Signal
-from pulse_domain.ports.order_store import OrderStore
+from pulse_domain.ports.order_store import OrderStore, Selection
 from pulse_domain.positions import FLAT, Standing, fold
 from pulse_domain.strategy import OrderUpdate
 from pulse_domain.use_cases.accept import AcceptCommand, AcceptOrder
@@ -41,6 +43,7 @@ CLIENT = ClientId("strategy")
 _RETRY_S = 0.5
 _ZERO = Decimal(0)
 _ORDERS_MAX = 2_000
+_OPEN_MAX = 10_000
 _FINEST = Decimal("0.0001")
 
 
@@ -89,6 +92,12 @@ class LiveVenue:
         self._on_told = on_told
         self._orders: dict[str, _Order] = {}
         self._to_cancel: set[str] = set()
+        # Orders under its tag that it does not know of: their fills count, and nothing is told.
+        self._others: dict[OrderId, _Order] = {}
+        # Orders whose fills are among the stored ones that count.
+        self._in_stored: set[OrderId] = set()
+        self._closed = False
+        self._reading = asyncio.Lock()
         self._stored: dict[tuple[Instrument, Product], Standing] = {}
         self._traded: list[_Traded] = []
         self._standings: dict[tuple[Instrument, Product], Standing] = {}
@@ -111,6 +120,7 @@ class LiveVenue:
             order = self._orders[key] = _Order(followed.order.request, followed.order.order_id)
             for change in changes:
                 self._count(order, change)
+        others = await self._count_others()
         await self.refresh()
         missed, now = list[Told](), list[KnownOrder]()
         for known, followed, changes in there:
@@ -124,23 +134,58 @@ class LiveVenue:
                 latest = replace(known, update=update or latest.update, seq=change.seq)
             now.append(latest)
             follower.follow(order.order_id, self._follow(key, order), followed)
+        for followed in others:
+            follower.follow(followed.order.order_id, self._follow_other(followed.order), followed)
         return Opening(money=self._money(), orders=(*done, *now), missed=tuple(missed))
+
+    async def _count_others(self) -> list[FollowedOrder]:
+        """Count what is open under the tag and not in its memory: what a version before left open, what a life
+        was ended after before it was remembered, what a person ordered. Nothing of it is told."""
+        known = {order.order_id for order in self._orders.values()}
+        found = list[FollowedOrder]()
+        for order_id in await self._open_under_tag():
+            changes: list[OrderChange] = []
+            if (
+                order_id in known
+                or (followed := await self._ports.follower.read(order_id, changes.append)) is None
+            ):
+                continue
+            order = self._others[order_id] = _Order(followed.order.request, order_id)
+            order.done = followed.summary.done
+            for change in changes:
+                self._count(order, change)
+            found.append(followed)
+        return found
+
+    async def _open_under_tag(self) -> list[OrderId]:
+        """What this costs grows with what is open, and not with all that ever was. Missed is only what a worker
+        is sending at this moment and somebody wants cancelled."""
+        store = self._ports.store
+        tags = dict[OrderId, str | None]()
+        for selection in (Selection.WORKING, Selection.UNKNOWN):
+            for each in await store.select(selection, limit=_OPEN_MAX):
+                tags[each.order.order_id] = each.order.request.strategy_tag
+        for order_id in await store.open_orders(_OPEN_MAX):
+            if order_id not in tags and (view := await store.get(order_id)) is not None:
+                tags[order_id] = view.order.request.strategy_tag
+        return [order_id for order_id, tag in tags.items() if tag == self._tag]
 
     # --- orders out
 
     async def submit(self, signal: Signal) -> None:
-        began = self._ports.clock.monotonic()
-        while True:
+        while not self._is_stale(signal):
             try:
                 await self._accept(signal)
                 return
             except StorageUnavailable as error:
                 log.warning("a signal waits for the store", strategy=self._tag, error=error.message)
             await self._ports.clock.sleep(_RETRY_S)
-            if self._ports.clock.monotonic() - began > self._ports.fresh_s:
-                # It may have been stored all the same.
-                await self.recall(signal)
-                return
+        # It may have been stored all the same.
+        await self.recall(signal)
+
+    def _is_stale(self, signal: Signal) -> bool:
+        """Whether it is too long ago that it was asked for, wherever it has waited since."""
+        return (self._ports.clock.now() - signal.sent_at).total_seconds() > self._ports.fresh_s
 
     async def _accept(self, signal: Signal) -> None:
         key = signal.order_unique_key
@@ -191,16 +236,31 @@ class LiveVenue:
 
     async def _take_up(self, signal: Signal, order_id: OrderId) -> None:
         key = signal.order_unique_key
-        if key in self._orders:
+        if key in self._orders or self._closed:
             return
         if len(self._orders) > _ORDERS_MAX:
             # Their fills are in the store; until that is read again, they count as they were told.
             self._orders = {name: each for name, each in self._orders.items() if not each.done}
         order = self._orders[key] = _Order(signal.request, order_id)
+        if order_id in self._others or order_id in self._in_stored:
+            await self._count_anew(order_id)
         self._ports.follower.follow(order_id, self._follow(key, order))
         if key in self._to_cancel:
             self._to_cancel.discard(key)
             await self.cancel(key)
+
+    async def _count_anew(self, order_id: OrderId) -> None:
+        """An order that has counted without being known of counts as it is told, from its first row on."""
+        self._ports.follower.forget(order_id)
+        self._others.pop(order_id, None)
+        self._traded = [each for each in self._traded if each.order_id != order_id]
+        self._standings = dict(self._stored)
+        self._add(self._traded)
+        while order_id in self._in_stored:
+            try:
+                await self.refresh()
+            except StorageUnavailable:
+                await self._ports.clock.sleep(_RETRY_S)
 
     async def cancel(self, order_unique_key: str) -> None:
         order = self._orders.get(order_unique_key)
@@ -222,6 +282,19 @@ class LiveVenue:
         def changed(followed: FollowedOrder, change: OrderChange) -> None:
             # What was accepted under the key may differ from what was asked for now.
             order.request = followed.order.request
+            self._count(order, change)
+            update = self._update(key, order, change)
+            if update is not None:
+                self._on_told(Told(update=update, seq=change.seq, money=self._money()))
+
+        return changed
+
+    def _follow_other(self, placed: Order) -> Callable[[FollowedOrder, OrderChange], None]:
+        order = self._others[placed.order_id]
+        # By a key that the strategy cannot have: it is told what is held then, and not of the order.
+        key = str(placed.order_id)
+
+        def changed(followed: FollowedOrder, change: OrderChange) -> None:
             self._count(order, change)
             update = self._update(key, order, change)
             if update is not None:
@@ -272,19 +345,24 @@ class LiveVenue:
             self._standings[each.place] = before.after(each.side, each.quantity, each.value)
 
     async def refresh(self) -> Money:
-        # What was done before has all its fills in what is read; what is not, or is new, counts by its journal.
-        ended = {key for key, order in self._orders.items() if order.done}
-        fills = await self._ports.store.fills()
-        for key in ended:
-            del self._orders[key]
-        followed = {order.order_id for order in self._orders.values()}
-        own = [fill for fill in fills if fill.strategy_tag == self._tag and fill.order_id not in followed]
-        self._stored = {(key.instrument, key.product): each for key, each in fold(own).items()}
-        self._traded = [each for each in self._traded if each.order_id in followed]
-        self._standings = dict(self._stored)
-        self._add(self._traded)
-        self._version += 1
-        return self._money()
+        async with self._reading:
+            # What was done before has all its fills in what is read; the rest counts by its journal.
+            ended = {key for key, order in self._orders.items() if order.done}
+            ended_others = {order_id for order_id, order in self._others.items() if order.done}
+            fills = await self._ports.store.fills()
+            for key in ended:
+                self._orders.pop(key, None)
+            for order_id in ended_others:
+                self._others.pop(order_id, None)
+            followed = {*(order.order_id for order in self._orders.values()), *self._others}
+            own = [fill for fill in fills if fill.strategy_tag == self._tag and fill.order_id not in followed]
+            self._stored = {(key.instrument, key.product): each for key, each in fold(own).items()}
+            self._in_stored = {fill.order_id for fill in own}
+            self._traded = [each for each in self._traded if each.order_id in followed]
+            self._standings = dict(self._stored)
+            self._add(self._traded)
+            self._version += 1
+            return self._money()
 
     def _money(self) -> Money:
         settled, held = self._capital, list[Held]()
@@ -310,7 +388,8 @@ class LiveVenue:
         return {}  # orders are found by their keys
 
     def close(self) -> None:
-        for order in self._orders.values():
+        self._closed = True
+        for order in (*self._orders.values(), *self._others.values()):
             self._ports.follower.forget(order.order_id)
 
 

@@ -25,7 +25,7 @@ from pulse_background.market.seat_thread import SeatLine, SeatThread
 from pulse_background.market.venue import Venue
 from pulse_background.wakeup import Wakeup
 from pulse_domain.candles import ClosedCandle
-from pulse_domain.errors import DomainError, PortError, PulseError, StorageUnavailable
+from pulse_domain.errors import DomainError, PortError, PulseError, StorageRejected, StorageUnavailable
 from pulse_domain.instruments import Instrument, InstrumentTerms
 from pulse_domain.market.sessions import indian_day
 from pulse_domain.matching import Tick
@@ -41,6 +41,11 @@ from pulse_domain.ports.strategy_store import (
 )
 
 log = structlog.get_logger(__name__)
+
+# How long the end of a strategy waits for its memory to be stored.
+_FLUSH_S = 5.0
+# How long, where the desk ends, a strategy may go on with a call, and with the order that it hands over.
+_CALL_AT_END_S, _ORDER_AT_END_S = 5.0, 1.0
 
 
 class RunnerSettings(Struct, frozen=True, kw_only=True):
@@ -64,12 +69,13 @@ class RunnerPorts(Struct, frozen=True, kw_only=True):
 
 
 class _Running:
-    """A strategy that has begun to start, or more."""
+    """A strategy that has begun to start, or more. is_fed: the feed has taken its instruments."""
 
     def __init__(self, plan: StrategyPlan, host: StrategyHost) -> None:
         self.plan = plan
         self.host = host
         self.paper: PaperVenue | None = None
+        self.is_fed = False
         self.started = False
         self.work: asyncio.Task[None] | None = None
 
@@ -91,11 +97,11 @@ class StrategyRunner:
         self._reports: dict[str, tuple[int, StrategyState, str | None]] = {}
         self._trading_changed_at: datetime | None = None
         self._day: date | None = None
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], _Running] = {}
         self.has_looked = asyncio.Event()
         self.failures = 0
         self._bus: EventBus = ports.host.bus
-        self._bus.subscribe(SIGNALS, "risk-and-accept", self._send)
+        self._signals = self._bus.subscribe(SIGNALS, "risk-and-accept", self._send)
 
     def wake(self) -> None:
         """What is wanted may have changed."""
@@ -109,8 +115,8 @@ class StrategyRunner:
     @property
     def instruments(self) -> tuple[Instrument, ...]:
         """What prices are needed of."""
-        every = [*self._always, *(it for each in self._running.values() for it in each.plan.instruments)]
-        return tuple(dict.fromkeys(every))
+        fed = (each for each in self._running.values() if each.is_fed)
+        return tuple(dict.fromkeys([*self._always, *(it for each in fed for it in each.plan.instruments)]))
 
     def figures(self) -> Mapping[str, HostFigures]:
         return {name: each.host.figures() for name, each in list(self._running.items()) if each.started}
@@ -127,7 +133,20 @@ class StrategyRunner:
                     log.warning("what is wanted of strategies is not known", error=error.message)
                 await self._wakeup.wait(self._settings.poll_s)
         finally:
-            await asyncio.gather(*self._ending, *(self._end(each) for each in list(self._running.values())))
+            await self._end_all()
+
+    async def _end_all(self) -> None:
+        # Before all else nothing more is ordered: another desk may lead already.
+        self._signals.cancel()
+        running = list(self._running.values())
+        for each in (*running, *self._ending.values()):
+            each.host.order_no_more()
+        works = [each.work for each in running if each.work is not None]
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+        ends = [self._end(each, _CALL_AT_END_S, _ORDER_AT_END_S) for each in running]
+        await asyncio.gather(*self._ending, *ends, return_exceptions=True)
 
     async def _look(self) -> None:
         await self._report()
@@ -180,7 +199,7 @@ class StrategyRunner:
         except StorageUnavailable as error:
             log.warning("a strategy waits for the store", strategy=plan.name, error=error.message)
             self._running.pop(plan.name, None)
-            await running.host.stop()
+            await self._end(running)
         except (SeatFailed, PulseError) as error:
             self._failed(running, str(error))
         except Exception as error:
@@ -188,7 +207,7 @@ class StrategyRunner:
             log.error("a strategy cannot be started", strategy=plan.name, exc_info=error)
             self._failed(running, f"it cannot be started: {type(error).__name__}")
         else:
-            if running.started:
+            if self._running.get(plan.name) is running:
                 self._note(plan, StrategyState.RUNNING, None)
                 log.info("a strategy runs", strategy=plan.name, kind=plan.kind, mode=plan.mode)
                 self._tell(plan, Severity.LOW, {"runs": plan.kind, "mode": str(plan.mode)})
@@ -197,7 +216,11 @@ class StrategyRunner:
     async def _bring_up(self, running: _Running) -> None:
         plan, host = running.plan, running.host
         terms = await self._terms(plan)
-        self._ports.subscribe(self.instruments)
+        # Beside those that have prices: what another one that starts wants may be refused.
+        self._ports.subscribe(tuple(dict.fromkeys([*self.instruments, *plan.instruments])))
+        running.is_fed = True
+        with suppress(StorageRejected):  # then the last one that was not
+            await self._ports.checkpoints.flush(plan.name)
         checkpoint = await self._ports.store.checkpoint(plan.name, plan.version)
         venue = self._venue(running, terms)
         line = await self._line(running)
@@ -212,7 +235,8 @@ class StrategyRunner:
         return {instrument: await self._ports.master.terms(instrument) for instrument in plan.instruments}
 
     def _venue(self, running: _Running, terms: dict[Instrument, InstrumentTerms]) -> Venue:
-        plan, host, capital = running.plan, running.host, self._settings.host.capital
+        plan, host = running.plan, running.host
+        capital = self._settings.host.capital if plan.capital is None else plan.capital
         if plan.mode is StrategyMode.LIVE:
             return LiveVenue(plan.name, self._ports.live, capital, host.tell)
         running.paper = PaperVenue(terms, capital, self._ports.host.market_now, host.tell)
@@ -235,8 +259,8 @@ class StrategyRunner:
         self._tell(plan, Severity.HIGH, {"failed": text})
         running.host.fail(text)
         running.work = asyncio.create_task(self._end(running), name=f"end {plan.name}")
-        self._ending.add(running.work)
-        running.work.add_done_callback(self._ending.discard)
+        self._ending[running.work] = running
+        running.work.add_done_callback(self._ending.pop)
         self.wake()
 
     async def _stop(self, running: _Running) -> None:
@@ -249,10 +273,12 @@ class StrategyRunner:
         self._subscribe_again()
         self.wake()
 
-    async def _end(self, running: _Running) -> None:
-        await running.host.stop()
-        with suppress(StorageUnavailable):  # then it waits, and is tried again
-            await self._ports.checkpoints.flush(running.plan.name)
+    async def _end(self, running: _Running, *within_s: float) -> None:
+        await running.host.stop(*within_s)
+        # What cannot be stored now waits, and is tried again.
+        with suppress(StorageUnavailable, StorageRejected, TimeoutError):
+            async with asyncio.timeout(_FLUSH_S):
+                await self._ports.checkpoints.flush(running.plan.name)
 
     def _subscribe_again(self) -> None:
         try:
@@ -284,17 +310,10 @@ class StrategyRunner:
         self._day, self._trading_changed_at = indian_day(now), trading.changed_at
 
     async def _send(self, signals: Sequence[Signal]) -> None:
-        """Those of one strategy one after the other, those of several side by side."""
-        by_strategy: dict[str, list[Signal]] = {}
         for signal in signals:
-            by_strategy.setdefault(signal.strategy_tag, []).append(signal)
-        await asyncio.gather(*(self._send_of(name, own) for name, own in by_strategy.items()))
-
-    async def _send_of(self, name: str, signals: Sequence[Signal]) -> None:
-        for signal in signals:
-            running = self._running.get(name)
+            running = self._running.get(signal.strategy_tag)
             if running is not None:
-                await running.host.send(signal)
+                running.host.order(signal)
 
     def take(self, ticks: Sequence[Tick]) -> None:
         """Let orders on paper meet ticks; never waits."""
@@ -307,6 +326,10 @@ class StrategyRunner:
                 # Prices go on, whatever a tick or an order is like.
                 log.error("orders on paper cannot go on", strategy=running.plan.name, exc_info=error)
                 self._failed(running, f"its orders on paper: {type(error).__name__}: {error}")
+
+    def passing_over(self) -> list[str]:
+        """Those that prices came of which they know already."""
+        return [name for name, each in self._running.items() if each.host.has_passed_over]
 
     async def settled(self, closed: Sequence[ClosedCandle], tick: Tick | None) -> None:
         """Wait until all strategies have worked on what was told, and what they ordered by it has ended."""

@@ -142,6 +142,7 @@ class Seat:
                 if each.candle is not None:
                     self._enter(_end(each), "p")
                     self._marks[each.instrument] = each.candle.close
+                    self._candles[str(each.instrument)] = each.start
                     strategy.on_past_candle(each.candle)
             return
         self._asked_at, self._asked = memory.asked_at, dict(memory.asked)

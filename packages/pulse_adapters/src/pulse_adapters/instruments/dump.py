@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 
 from msgspec import Struct
 
-from pulse_domain.instruments import Exchange, Listing
+from pulse_domain.instruments import MONTHS, WEEKLY_MONTHS, Exchange, Listing
 
 # Quantities are stored as four-byte integers.
 _INT_MAX = 2**31 - 1
@@ -131,10 +131,8 @@ def positive_lot(number: int) -> int:
 
 # --- contract symbols
 
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_WEEKLY_MONTHS = "123456789OND"
-_MONTHLY = re.compile(rf"(\d\d)({'|'.join(_MONTHS)})")
-_WEEKLY = re.compile(rf"(\d\d)([{_WEEKLY_MONTHS}])(\d\d)")
+_MONTHLY = re.compile(rf"(\d\d)({'|'.join(MONTHS)})")
+_WEEKLY = re.compile(rf"(\d\d)([{WEEKLY_MONTHS}])(\d\d)")
 
 
 def check_expiry(symbol: str, name: str, expiry: date) -> None:
@@ -149,9 +147,9 @@ def check_expiry(symbol: str, name: str, expiry: date) -> None:
         return
     rest = symbol[len(name) :]
     if monthly := _MONTHLY.match(rest):
-        good = (int(monthly[1]), _MONTHS.index(monthly[2]) + 1) == (expiry.year % 100, expiry.month)
+        good = (int(monthly[1]), MONTHS.index(monthly[2]) + 1) == (expiry.year % 100, expiry.month)
     elif weekly := _WEEKLY.match(rest):
-        month = _WEEKLY_MONTHS.index(weekly[2]) + 1
+        month = WEEKLY_MONTHS.index(weekly[2]) + 1
         good = (int(weekly[1]), month, int(weekly[3])) == (expiry.year % 100, expiry.month, expiry.day)
     else:
         return

@@ -29,6 +29,7 @@ from pulse_adapters.real_broker.market_stream import (
     LiveFeedSettings,
     NotWelcome,
     Price,
+    StoredUntil,
     Tokens,
 )
 from pulse_domain.candles import HoursAt
@@ -145,7 +146,8 @@ class NeoWire:
 class KotakFeed(LiveFeed[NeoSession]):
     """Implements the `MarketFeed` port.
 
-    tokens, hours_at: as for `LiveFeed`. Holes are filled from the broker's minute candles, but for commodities.
+    tokens, hours_at, stored_until: as for `LiveFeed`. Holes are filled from the broker's minute candles, but
+    for commodities.
     """
 
     def __init__(
@@ -158,6 +160,7 @@ class KotakFeed(LiveFeed[NeoSession]):
         tokens: Tokens,
         hours_at: HoursAt,
         feed: LiveFeedSettings | None = None,
+        stored_until: StoredUntil | None = None,
     ) -> None:
         self._history = KotakHistory(sessions, tokens, clock)
         super().__init__(
@@ -169,6 +172,7 @@ class KotakFeed(LiveFeed[NeoSession]):
             tokens=tokens,
             hours_at=hours_at,
             history=self._history.read,
+            stored_until=stored_until,
         )
         self._kotak = settings
 

@@ -1,6 +1,6 @@
 """Candles in Postgres: a batch is one statement."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import text
@@ -30,6 +30,17 @@ _CANDLES = Statement(
     SELECT start, open, high, low, close, volume FROM candles
     WHERE instrument = :instrument AND minutes = :minutes AND start >= :since AND start < :until
     ORDER BY start
+    """)
+)
+_LAST_STARTS = Statement(
+    text("""
+    SELECT wanted.instrument, last.start
+    FROM unnest(CAST(:instruments AS text[])) AS wanted (instrument)
+    CROSS JOIN LATERAL (
+        SELECT start FROM candles
+        WHERE candles.instrument = wanted.instrument AND minutes = :minutes AND start >= :since
+        ORDER BY start DESC LIMIT 1
+    ) AS last
     """)
 )
 
@@ -62,3 +73,11 @@ class PostgresCandleStore:
             cursor = await connection.cursor(_CANDLES.sql, *args, timeout=_READ_TIMEOUT_S)
             while rows := await cursor.fetch(_RUN, timeout=_READ_TIMEOUT_S):
                 yield [Candle(instrument, *row.values()) for row in rows]
+
+    async def last_starts(
+        self, instruments: Iterable[Instrument], minutes: int, since: datetime
+    ) -> Mapping[Instrument, datetime]:
+        asked = {str(instrument): instrument for instrument in instruments}
+        args = _LAST_STARTS.args(instruments=list(asked), minutes=minutes, since=since)
+        rows = await self._db.fetch(_LAST_STARTS.sql, args)
+        return {asked[row["instrument"]]: row["start"] for row in rows}

@@ -205,8 +205,17 @@ COUNTS_ARGS = """
     CAST(:same_window AS interval), CAST(:same_client AS text), CAST(:same_print AS text),
     CAST(:same_tag AS text)
 """
+# After the counts, whose instant it is given for that: it looks once their lock is held.
+CLOSING = """
+    pulse_closing(
+        c.counted_at, CAST(:closing_side AS text), CAST(:closing_instrument AS text),
+        CAST(:closing_product AS text), CAST(:carried AS int), CAST(:carried_since AS timestamptz)
+    )
+"""
 COUNT_ORDERS = Statement(
-    text(f"SELECT * FROM pulse_order_counts(true, false, {COUNTS_ARGS})")  # noqa: S608  # a constant above
+    text(f"""
+    SELECT c.*, w.* FROM pulse_order_counts(true, false, {COUNTS_ARGS}) c, LATERAL {CLOSING} w
+    """)  # noqa: S608  # constants above
 )
 
 JOURNAL = Statement(

@@ -113,13 +113,15 @@ def execution_of(row: Row) -> Execution:
 
 
 def counts_of(row: Row) -> OrderCounts:
-    """Of a row that has the columns of `pulse_order_counts`."""
+    """Of a row that has the columns of `pulse_order_counts` and `pulse_closing`."""
     recent, same = row["recent_orders"], row["same_orders"]
     return OrderCounts(
         now=row["counted_at"],
         open_orders=row["open_orders"],
         recent_orders=None if recent is None else tuple(reversed(recent)),
         same_orders=None if same is None else tuple(reversed(same)),
+        closable=row["closable"],
+        closing=row["closing"],
     )
 
 

@@ -9,7 +9,7 @@ condition that a step relies on is a condition on a row it writes or locks.
 
 from sqlalchemy import text
 
-from pulse_adapters.postgres.queries import COUNTS_ARGS, FILL_COLUMNS, fills_of
+from pulse_adapters.postgres.queries import CLOSING, COUNTS_ARGS, FILL_COLUMNS, fills_of
 from pulse_adapters.postgres.rows import LEDGER_CHANGES
 from pulse_adapters.postgres.statements import Statement
 
@@ -76,23 +76,27 @@ def _guard(accepting: str) -> str:
     return f"""
     open AS MATERIALIZED (SELECT {accepting} AS accepting),
     counts AS MATERIALIZED (
-        SELECT c.*
-        FROM open, LATERAL pulse_order_counts(accepting AND CAST(:guarded AS boolean), true, {COUNTS_ARGS}) c
+        SELECT c.*, w.*
+        FROM open, LATERAL pulse_order_counts(accepting AND CAST(:guarded AS boolean), true, {COUNTS_ARGS}) c,
+             LATERAL {CLOSING} w
     ),
     gate AS MATERIALIZED (
         SELECT NOT accepting AS halted, coalesce((SELECT counted_at FROM counts), clock_timestamp()) AS now,
                coalesce((SELECT open_orders >= CAST(:open_max AS int) FROM counts), false)
                OR coalesce((SELECT cardinality(recent_orders) >= CAST(:recent_max AS int) FROM counts), false)
-               OR coalesce((SELECT cardinality(same_orders) > 0 FROM counts), false) AS refused
+               OR coalesce((SELECT cardinality(same_orders) > 0 FROM counts), false)
+               OR coalesce((SELECT closing + CAST(:total_quantity AS int) > closable FROM counts), false)
+               AS refused
         FROM open
     )
     """  # noqa: S608  # constants of ours
 
 
 _GUARD = _guard(_ACCEPTING)
+# What was counted is told where it refuses, to be put into words.
 _GUARDED_ANSWER = """
     SELECT halted, refused, ARRAY(SELECT order_id FROM stored) AS stored, counts.*
-    FROM gate LEFT JOIN counts ON true
+    FROM gate LEFT JOIN counts ON refused
 """
 
 # Any number of orders in one statement: one round trip and one commit for all that came together.
@@ -206,7 +210,7 @@ ACCEPT_CLAIMED = Statement(
     )
     SELECT refused, counts.*, c.*, o.*, s.version AS slice_version, s.chunks AS slice_chunks,
            s.quantity AS slice_quantity, s.scheduled_at AS slice_scheduled_at
-    FROM gate LEFT JOIN counts ON true LEFT JOIN stored o ON true LEFT JOIN claimed c ON true
+    FROM gate LEFT JOIN counts ON refused LEFT JOIN stored o ON true LEFT JOIN claimed c ON true
          LEFT JOIN sliced s ON true
     """)  # noqa: S608  # column names of our own table
 )

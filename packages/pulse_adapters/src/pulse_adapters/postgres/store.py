@@ -584,7 +584,8 @@ def _refused(row: Row, new: NewOrder, limits: RiskLimits) -> RiskRejected | None
 
 
 def _count_values(client_id: str | None, request: OrderRequest, limits: RiskLimits) -> dict[str, Any]:
-    """What `pulse_order_counts` is told; null for what is not asked for."""
+    """What `pulse_order_counts` and `pulse_closing` are told; null for what is not asked for."""
+    waiver = limits.waiver
     return {
         "count_open": limits.max_open_orders is not None,
         "recent_max": limits.max_orders,
@@ -593,6 +594,11 @@ def _count_values(client_id: str | None, request: OrderRequest, limits: RiskLimi
         "same_client": client_id,
         "same_print": request.fingerprint(),
         "same_tag": request.strategy_tag,
+        "closing_side": request.side,
+        "closing_instrument": str(request.instrument),
+        "closing_product": request.product,
+        "carried": None if waiver is None else waiver.carried,
+        "carried_since": None if waiver is None else waiver.since,
     }
 
 

@@ -1,6 +1,6 @@
 """Where the prices of a feed have holes: the last tick before a trouble and the first one after it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -11,6 +11,10 @@ from pulse_domain.matching import Tick
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.market_feed import FeedGap
 
+# Nobody took prices, as before a restart.
+UNWATCHED = "unwatched"
+# So far ahead of the clock a price may be. Of one that is further nobody knows when it was.
+_AHEAD_MAX = timedelta(seconds=60)
 # No session is shorter, so none can hide between two looks.
 _LOOK_EVERY = timedelta(minutes=15)
 _LOOKS_MAX = 700  # a week; there is a session in every week
@@ -38,12 +42,18 @@ class Holes:
 
     def open(self, reason: str) -> None:
         """Nothing comes from now on, of any instrument; a later reason replaces the one before."""
+        for hole in self._open.values():
+            hole.back = None
+            if hole.reason != UNWATCHED:  # that is the longer part of it
+                hole.reason = reason
         for instrument, last in self._last.items():
-            hole = self._open.get(instrument)
-            if hole is None:
+            if instrument not in self._open:
                 self._open[instrument] = _Hole(last, self._touched, reason)
-            else:
-                hole.reason, hole.back = reason, None
+
+    def open_since(self, stored: Mapping[Instrument, datetime]) -> None:
+        """These are watched from now on, and what is known of them ends at those instants."""
+        for instrument, until in stored.items():
+            self._open[instrument] = _Hole(until, until, UNWATCHED)
 
     def resume(self) -> None:
         """Prices may come again: what is not there from now on was not lost."""
@@ -53,16 +63,22 @@ class Holes:
 
     def close(self, ticks: Iterable[Tick]) -> list[FeedGap]:
         """Take ticks in, and tell the holes that end with them: at the first tick that is later than the last
-        one before. One that is not is a repetition."""
+        one before. One that is not is a repetition.
+
+        What nobody watched ends when prices can come again at the earliest: the first one may be of before."""
         now = self._clock.now()
         found: dict[tuple[datetime, datetime, str], list[Instrument]] = {}
         for tick in ticks:
             instrument = tick.instrument
+            if tick.at > now + _AHEAD_MAX:
+                continue  # no later one would end a hole
             hole = self._open.get(instrument)
             if hole is not None and tick.at > hole.since:
                 del self._open[instrument]
-                if self._was_open(instrument, hole.seen, hole.back or now):
-                    found.setdefault((hole.since, tick.at, hole.reason), []).append(instrument)
+                back = hole.back or now
+                if self._was_open(instrument, hole.seen, back):
+                    until = max(tick.at, back) if hole.reason == UNWATCHED else tick.at
+                    found.setdefault((hole.since, until, hole.reason), []).append(instrument)
             last = self._last.get(instrument)
             if last is None or tick.at > last:
                 self._last[instrument] = tick.at

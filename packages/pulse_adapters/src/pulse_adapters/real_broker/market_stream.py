@@ -5,7 +5,7 @@ one that sends heartbeats and nothing else look the same to those who wait for t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from random import Random
@@ -32,6 +32,9 @@ S_contra = TypeVar("S_contra", contravariant=True)
 
 # The broker's number for an instrument; None where its file does not list it. Raises: StorageUnavailable.
 Tokens = Callable[[Instrument], Awaitable[str | None]]
+# Up to when candles of instruments are stored; those that have none of this session are not there. Raises:
+# StorageUnavailable.
+StoredUntil = Callable[[Iterable[Instrument]], Awaitable[Mapping[Instrument, datetime]]]
 
 SILENT, LOST, REFUSED = "silent", "lost", "refused"
 _REFUSALS = (401, 403)
@@ -114,6 +117,8 @@ class _Wanted:
         self.names: dict[Instrument, str] = {}
         self.by_name: dict[str, Instrument] = {}
         self.asked: set[str] = set()
+        # Whose holes are known: from the last candle on, then from the last tick.
+        self.watched: frozenset[Instrument] = frozenset()
 
 
 class LiveFeed(Generic[S]):
@@ -124,6 +129,7 @@ class LiveFeed(Generic[S]):
     tokens: asked for what is subscribed to; what they do not know is in `unlisted`, and has no prices.
     hours_at: when prices are to be expected.
     history: what the broker tells of a hole afterwards, if it does.
+    stored_until: what is new is asked for first; the time since then is a hole.
     """
 
     def __init__(
@@ -137,6 +143,7 @@ class LiveFeed(Generic[S]):
         tokens: Tokens,
         hours_at: HoursAt,
         history: History | None = None,
+        stored_until: StoredUntil | None = None,
     ) -> None:
         self._settings = settings
         self._wire = wire
@@ -145,8 +152,9 @@ class LiveFeed(Generic[S]):
         self._current_session = current_session
         self._tokens = tokens
         self._hours_at = hours_at
+        self._stored_until = stored_until
         self._holes = Holes(clock, hours_at)
-        self._backfill = Backfill(clock, history, broker=wire.broker)
+        self._backfill = Backfill(clock, history, hours_at, broker=wire.broker)
         self._wanted = _Wanted()
         self.unlisted: frozenset[Instrument] = frozenset()
         self._refused: tuple[S, float] | None = None
@@ -164,6 +172,7 @@ class LiveFeed(Generic[S]):
                 f"not of {len(wanted)}"
             )
         self._wanted.instruments = wanted
+        self._wanted.watched &= wanted
         self._wanted.changed.set()
         self._holes.forget_all_but(wanted)
 
@@ -310,7 +319,11 @@ class LiveFeed(Generic[S]):
 
     def _is_expecting(self) -> bool:
         now = self._clock.now()
-        return any(self._hours_at(instrument, now) is not None for instrument in self._wanted.names)
+        asked = self._wanted.asked
+        return any(
+            name in asked and self._hours_at(instrument, now) is not None
+            for instrument, name in self._wanted.names.items()
+        )
 
     async def _is_replaced(self, session: S) -> bool:
         try:
@@ -323,6 +336,9 @@ class LiveFeed(Generic[S]):
         while True:
             await self._wanted.changed.wait()
             self._wanted.changed.clear()
+            # What is known already does not wait for what is not: it may take long, or the store be away.
+            self._keep({it: name for it, name in self._wanted.names.items() if it in self._wanted.instruments})
+            await self._tell_wanted(socket)
             try:
                 await self._look_up()
             except StorageUnavailable as error:
@@ -334,17 +350,24 @@ class LiveFeed(Generic[S]):
                 self._wanted.changed.set()
                 await self._clock.sleep(self._settings.wait_s)
                 continue
-            names = self._wanted.by_name.keys()
-            for ask, changed in (
-                (self._wire.unsubscribe, self._wanted.asked - names),
-                (self._wire.subscribe, names - self._wanted.asked),
-            ):
-                if changed:
-                    for text in ask(sorted(changed)):
-                        await socket.send_str(text)
-            self._wanted.asked = set(names)
-            self._connected = bool(names)
-            self._holes.resume()
+            await self._tell_wanted(socket)
+
+    async def _tell_wanted(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        names = set(self._wanted.by_name)
+        more = names - self._wanted.asked
+        for ask, changed in (
+            (self._wire.unsubscribe, self._wanted.asked - names),
+            (self._wire.subscribe, more),
+        ):
+            if changed:
+                for text in ask(sorted(changed)):
+                    await socket.send_str(text)
+        if more:
+            # Nothing could come of them before.
+            self._quiet_since = self._clock.monotonic()
+        self._wanted.asked = names
+        self._connected = bool(names)
+        self._holes.resume()
 
     async def _look_up(self) -> None:
         wanted = self._wanted.instruments
@@ -362,7 +385,14 @@ class LiveFeed(Generic[S]):
                 instruments=[str(instrument) for instrument in sorted(unlisted)],
             )
         self.unlisted = unlisted
-        self._wanted.names = names
+        new = names.keys() - self._wanted.watched
+        if new and self._stored_until is not None:
+            self._holes.open_since(await self._stored_until(new))
+        self._wanted.watched = frozenset(names) & self._wanted.instruments
+        self._keep(names)
+
+    def _keep(self, names: Mapping[Instrument, str]) -> None:
+        self._wanted.names = dict(names)
         self._wanted.by_name = {name: instrument for instrument, name in names.items()}
 
     # --- prices

@@ -2,12 +2,15 @@
 
 Only chats of the list are heard; of others nobody learns that somebody is here. What changes something is
 asked twice, of the same person in the same chat. Everything that is taken is on record.
+
+Nothing that changes something waits for an answer to somebody's question: what is asked for and confirmed goes
+ahead of what is only read. Otherwise the commands of a chat are done in the order in which they came.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -30,6 +33,8 @@ CONFIRM_S = 60.0
 # What waited longer than this at Telegram was asked for in another situation.
 OLD_AFTER = timedelta(minutes=2)
 _PENDING_MAX = 100
+# Commands of one chat that wait for their turn.
+_WAITING_MAX = 20
 _SHOWN_MAX = 10
 _LOOKED_AT = 200
 _REASON_MAX = 300
@@ -69,8 +74,23 @@ class _Pending(Struct, frozen=True, kw_only=True):
     until: float
 
 
+class _Turns:
+    """What is done one after another in one chat; a lock lets pass in the order of asking."""
+
+    def __init__(self) -> None:
+        self.reads = asyncio.Lock()
+        self.waiting = 0
+        # A halt does not wait until a strategy has stopped; but of halt and resume the last one stands.
+        self.trading = asyncio.Lock()
+        self.strategies = asyncio.Lock()
+        self.records = asyncio.Lock()
+
+
 class CommandDesk:
-    """new_code: a code that nobody can guess, another one each time."""
+    """Several messages and presses may be in hand at once; each is begun in the order in which it came.
+
+    new_code: a code that nobody can guess, another one each time.
+    """
 
     def __init__(
         self,
@@ -82,7 +102,7 @@ class CommandDesk:
         clock: Clock,
         new_code: Callable[[], str],
     ) -> None:
-        self._chat_ids = frozenset(chat_ids)
+        self._turns = {chat_id: _Turns() for chat_id in chat_ids}
         self._bot = bot
         self._chats = chats
         self._api = api
@@ -101,17 +121,32 @@ class CommandDesk:
             "start": self._help,  # what every app sends first
         }
 
-    async def take(self, message: Message) -> None:
-        """Do what a message asks for, if it is a command."""
-        if message.chat_id not in self._chat_ids:
+    async def take(self, message: Message, came_at: datetime) -> None:
+        """Do what a message asks for, if it is a command; came_at: when it was here."""
+        if message.chat_id not in self._turns:
             log.warning("a message from a chat that is not on the list", chat_id=message.chat_id)
             return
         if not message.text.startswith("/"):
             return
-        age = self._clock.now() - message.sent_at
+        age = came_at - message.sent_at
         word, _, rest = storable(message.text)[1:].partition(" ")
         # In groups the app writes /status@name_of_the_bot.
-        action = word.partition("@")[0].lower()
+        action, rest = word.partition("@")[0].lower(), " ".join(rest.split())
+        turns = self._turns[message.chat_id]
+        if action in _QUESTIONS and age <= OLD_AFTER:
+            await self._ask(message, self._wish(action, rest[:_REASON_MAX]))
+        elif turns.waiting >= _WAITING_MAX:
+            self._chats.reply(message.chat_id, "Too many commands are waiting; try again in a minute.")
+            await self._record(message.chat_id, message.user_id, action[:32], "refused", "too many")
+        else:
+            turns.waiting += 1
+            try:
+                async with turns.reads:
+                    await self._take_in_turn(message, action, rest, age)
+            finally:
+                turns.waiting -= 1
+
+    async def _take_in_turn(self, message: Message, action: str, rest: str, age: timedelta) -> None:
         if action not in self._answers and action not in _ASKED_TWICE:
             self._chats.reply(message.chat_id, "There is no such command; /help lists them.")
             await self._record(message.chat_id, message.user_id, action[:32], "unknown")
@@ -121,37 +156,40 @@ class CommandDesk:
             )
             await self._record(message.chat_id, message.user_id, action, "too old")
         elif action == _STRATEGY:
-            await self._ask_strategy(message, " ".join(rest.split()))
-        elif action in _QUESTIONS:
-            await self._ask(message, self._wish(action, " ".join(rest.split())[:_REASON_MAX]))
+            await self._ask_strategy(message, rest)
         else:
             await self._answer(message, action)
 
-    async def press(self, press: Press) -> None:
-        """Take the answer to a question of ours."""
-        if press.chat_id not in self._chat_ids or press.chat_id is None:
+    async def press(self, press: Press, came_at: float) -> None:
+        """Take the answer to a question of ours; came_at: when it was here, by the monotonic clock."""
+        if press.chat_id is None or press.chat_id not in self._turns:
             log.warning("a button in a chat that is not on the list", chat_id=press.chat_id)
             return
         code, _, word = press.data.partition(":")
         pending = self._pending.get(code)
-        if pending is None or pending.chat_id != press.chat_id or pending.until < self._clock.monotonic():
-            await self._note(press, "This question is not open any more.")
-            await self._record(
-                press.chat_id, press.user_id, pending.wish.action if pending else "confirm", "expired"
+        # The app's spinner is nothing that a command, or its record, should wait for.
+        if pending is None or pending.chat_id != press.chat_id or pending.until < came_at:
+            action = pending.wish.action if pending else "confirm"
+            await asyncio.gather(
+                self._record(press.chat_id, press.user_id, action, "expired"),
+                self._note(press, "This question is not open any more."),
             )
         elif pending.user_id != press.user_id:
-            await self._note(press, "Only who asked can answer.")
-            await self._record(press.chat_id, press.user_id, pending.wish.action, "refused", "another person")
+            await asyncio.gather(
+                self._record(press.chat_id, press.user_id, pending.wish.action, "refused", "another person"),
+                self._note(press, "Only who asked can answer."),
+            )
         else:
             del self._pending[code]
             if word == "yes":
-                # At once: the app's spinner is nothing that a halt should wait for.
                 await asyncio.gather(self._do(pending), self._note(press, "Confirmed."))
             else:
-                await self._note(press, "Dismissed.")
                 action = pending.wish.action
                 self._chats.reply(press.chat_id, f"/{action} is dismissed; nothing was done.")
-                await self._record(press.chat_id, press.user_id, action, "dismissed")
+                await asyncio.gather(
+                    self._record(press.chat_id, press.user_id, action, "dismissed"),
+                    self._note(press, "Dismissed."),
+                )
 
     def _wish(self, action: str, reason: str) -> Wish:
         because = reason or f"/{action} by Telegram"
@@ -200,8 +238,10 @@ class CommandDesk:
 
     async def _do(self, pending: _Pending) -> None:
         who, action = f"{CHANNEL}:{pending.user_id}", pending.wish.action
+        turns = self._turns[pending.chat_id]
         try:
-            text = await pending.wish.work(who)
+            async with turns.strategies if action.startswith(_STRATEGY) else turns.trading:
+                text = await pending.wish.work(who)
             outcome, detail = "done", pending.wish.detail
         except OrderApiError as error:
             outcome, detail = "unknown" if error.unknown else "failed", error.text
@@ -291,7 +331,8 @@ class CommandDesk:
         )
         log.info("command", chat_id=chat_id, user_id=user_id, action=action, outcome=outcome)
         try:
-            await self._audit.record(entry)
+            async with self._turns[chat_id].records:
+                await self._audit.record(entry)
         except PortError as error:
             # The line above is the record then: a halt is not to wait for a database.
             log.error("a command is not in the audit log", action=action, outcome=outcome, error=error.message)

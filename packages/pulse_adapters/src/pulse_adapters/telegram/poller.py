@@ -1,5 +1,9 @@
 """Listen to the chats by long polling: one process at a time, as Telegram keeps one place in the line."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
 from random import Random
 
 import structlog
@@ -34,18 +38,40 @@ class Poller:
         self._wait_s = wait_s
         self._retry_s = retry_s
         self._offset: int | None = None
+        # Messages that Telegram is still to forget, and when they came.
+        self._fetched: list[tuple[int, Message, datetime]] = []
+        self._in_hand: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Take what comes, each once: Telegram is told to forget it before it is acted on.
+        """Take what comes, each once, and listen on meanwhile.
 
-        So a process that dies in between does not leave a command behind to be done again by the next.
+        Telegram is told to forget a message before it is acted on: so a process that dies in between does not
+        leave a command behind to be done again by the next. A button is acted on at once: only this process
+        knows the question.
         """
-        batch: list[Received] = []
-        while True:
-            fetched = await self._fetch(0 if batch else self._wait_s)
-            for received in batch:
-                await self._take(received)
-            batch = fetched
+        try:
+            while True:
+                received = await self._fetch(0 if self._fetched else self._wait_s)
+                came_at, since = self._clock.now(), self._clock.monotonic()
+                for each in received:
+                    if isinstance(each.what, Press):
+                        self._begin(each.update_id, partial(self._desk.press, each.what, since))
+                forgotten, self._fetched = self._fetched, []
+                for update_id, message, at in forgotten:
+                    self._begin(update_id, partial(self._desk.take, message, at))
+                self._fetched = [
+                    (each.update_id, each.what, came_at) for each in received if isinstance(each.what, Message)
+                ]
+        except asyncio.CancelledError:
+            for task in self._in_hand:
+                task.cancel()
+            await asyncio.gather(*self._in_hand, return_exceptions=True)
+            raise
+
+    def _begin(self, update_id: int, work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(_handled(update_id, work))
+        self._in_hand.add(task)
+        task.add_done_callback(self._in_hand.discard)
 
     async def _fetch(self, wait_s: int) -> list[Received]:
         failures = 0
@@ -71,15 +97,10 @@ class Poller:
         longest = min(_RETRY_MAX_S, self._retry_s * 2.0 ** min(failures - 1, 16))
         return self._random.uniform(longest / 2, longest)
 
-    async def _take(self, received: Received) -> None:
-        try:
-            match received.what:
-                case Message():
-                    await self._desk.take(received.what)
-                case Press():
-                    await self._desk.press(received.what)
-                case None:
-                    pass
-        except Exception:
-            # One that cannot be handled must not keep the next from being heard.
-            log.exception("an update could not be handled", update_id=received.update_id)
+
+async def _handled(update_id: int, work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+    except Exception:
+        # One that cannot be handled must not keep the next from being heard.
+        log.exception("an update could not be handled", update_id=update_id)

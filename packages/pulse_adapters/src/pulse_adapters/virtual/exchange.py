@@ -4,6 +4,8 @@ An order travels to the exchange and its answer back, and both take time. MARKET
 what rests meets ticks and candles that it is told of (`on_ticks`, `on_candles`), and is looked at by `run`
 where there are none. Unlike real brokers, it refuses a second order with a known tag.
 
+Orders are for a day: at midnight in India what still works has expired. It is always open, and never before.
+
 Reason codes, in the order in which they are looked for: TICK_SIZE, LOT_SIZE, FREEZE_QUANTITY,
 DUPLICATE_TAG, INVALID_ORDER (all refused at once); NO_MARKET_DATA, and with an account INSUFFICIENT_FUNDS,
 INSUFFICIENT_HOLDINGS, CHARGES_UNKNOWN or REFUSED (a REJECTED row in the book; the same refuse a modification
@@ -74,12 +76,10 @@ class VirtualExchange:
         self.faults = self._line.faults
         self._market = market
         self._clock = clock
-        # The book begins with the process: orders of an earlier one are not in it.
-        self._opened_at = clock.now()
         self._poll_interval_s = poll_interval_s
         self._engine = MatchingEngine(fill_on_touch=fill_on_touch)
         self._updates = Subscriptions(updates_max)
-        self._book = VirtualOrderBook(self._publish)
+        self._book = VirtualOrderBook(self._publish, clock.now())
         self._money = Money(account)
         self._minutes = MissedMinutes()
         # What ticks have come of since the last poll.
@@ -94,6 +94,7 @@ class VirtualExchange:
 
     async def match_resting(self) -> None:
         """Look at the market once for every instrument with working orders of which no tick came meanwhile."""
+        self._turn_day()
         ticked, self._ticked = self._ticked, set()
         for instrument in self._engine.instruments():
             if instrument in ticked:
@@ -102,12 +103,14 @@ class VirtualExchange:
                 tick = await self._look(instrument)
             except BrokerUnavailable:
                 return  # nothing is known, so nothing fills
+            self._turn_day()
             # A tick that has come meanwhile is newer.
             if tick is not None and instrument not in self._ticked:
                 self._apply(self._engine.process_tick(tick))
 
     def on_ticks(self, ticks: Sequence[Tick]) -> None:
         """Let working orders meet ticks as they come; never waits and never raises."""
+        self._turn_day()
         for tick in ticks:
             self._ticked.add(tick.instrument)
             self._minutes.saw(tick)
@@ -117,6 +120,7 @@ class VirtualExchange:
 
     def on_candles(self, closed: Sequence[ClosedCandle]) -> None:
         """Let working orders meet what ticks did not show, by the rule of `missed_minutes`; as `on_ticks`."""
+        self._turn_day()
         for each in closed:
             candle = each.candle
             if each.minutes == 1 and candle is not None and self._minutes.is_left(candle):
@@ -129,6 +133,17 @@ class VirtualExchange:
             return
         with suppress(MatchingError), self._engine.set_aside(self._minutes.too_late_for(candle, there)):
             self._apply(self._engine.process_candle(candle), candle)
+
+    def _turn_day(self) -> None:
+        """Where another trading day has begun, end what still works; every step asks first."""
+        now = self._clock.now()
+        if now < self._book.day_ends_at:
+            return
+        for order in self._engine.working_orders():
+            self._money.settle(self._engine.cancel(order.order_id), now)
+            self._minutes.ended(order.order_id)
+            self._book.change(BrokerOrderId(order.order_id), BrokerOrderStatus.EXPIRED)
+        self._book.begin_day(now)
 
     def _apply(self, results: Sequence[Result], candle: Candle | None = None) -> None:
         """Bring money and book to what the engine says; candle: what made it say so, where it was one."""
@@ -157,6 +172,7 @@ class VirtualExchange:
             return self._accept(ticket, tick)
 
     def _accept(self, ticket: OrderTicket, tick: Tick | None) -> BrokerOrderId:
+        self._turn_day()
         if self._book.knows_tag(ticket.tag):
             raise BrokerRejected("DUPLICATE_TAG", f"there is an order with the tag {ticket.tag}")
         now = self._clock.now()
@@ -201,6 +217,7 @@ class VirtualExchange:
     async def _carry_out_cancel(self, order_id: BrokerOrderId) -> None:
         # The wish reaches the matching later than the broker; the order may fill in between.
         await self._clock.sleep(self._line.latency_s())
+        self._turn_day()
         self._apply(self._engine.cancel(order_id))
 
     async def modify(
@@ -213,6 +230,7 @@ class VirtualExchange:
             _check_prices(terms, limit_price)
             _check_quantity(terms, quantity)
             tick = await self._look_within(row.instrument, timeout_s / 2)
+            self._turn_day()
             if not self._engine.open_quantity(broker_order_id):
                 raise BrokerRejected("ORDER_NOT_OPEN", "the order has just ended")
             try:
@@ -229,12 +247,11 @@ class VirtualExchange:
     async def order_book(self) -> BookRead:
         began_at = self._clock.now()
         async with self._line.round_trip(Call.ORDER_BOOK) as fault:
-            orders = self._book.read(self._clock.now())
+            self._turn_day()
+            orders, since = self._book.read(self._clock.now()), self._book.covers_since
             if isinstance(fault, Truncate):
-                return BookRead(
-                    orders=orders[:-1], began_at=began_at, covers_since=self._opened_at, complete=False
-                )
-            return BookRead(orders=orders, began_at=began_at, covers_since=self._opened_at, complete=True)
+                return BookRead(orders=orders[:-1], began_at=began_at, covers_since=since, complete=False)
+            return BookRead(orders=orders, began_at=began_at, covers_since=since, complete=True)
 
     async def trades(self, broker_order_id: BrokerOrderId) -> tuple[Fill, ...]:
         async with self._line.round_trip(Call.TRADES):
@@ -252,6 +269,7 @@ class VirtualExchange:
         await asyncio.gather(*self._cancels, return_exceptions=True)
 
     def _working_row(self, order_id: BrokerOrderId) -> BrokerOrder:
+        self._turn_day()
         row = self._book.row(order_id)
         if row is None:
             raise BrokerRejected("ORDER_NOT_FOUND", f"there is no order {order_id}")

@@ -8,19 +8,32 @@ from msgspec.structs import replace
 
 from pulse_domain.matching import Accepted, Cancelled, Filled, Result, Triggered
 from pulse_domain.orders.events import Fill
+from pulse_domain.orders.execution import trading_day_start
 from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.ports.broker import BrokerOrder, BrokerOrderStatus, OrderTicket
 
 WORKING = (BrokerOrderStatus.OPEN, BrokerOrderStatus.TRIGGER_PENDING, BrokerOrderStatus.PENDING)
 _IST = timedelta(hours=5, minutes=30)
 _IDS_PER_SECOND = 10_000
+_DAY = timedelta(days=1)
+# How long into a day the book shows the one before: so that whoever was not pushed an end can read it there,
+# also one that midnight brought. Not all day: by then its orders may be archived, and nobody's any more.
+_LAST_DAY_SHOWN = timedelta(hours=9)
 
 
 class VirtualOrderBook:
-    """Rows by broker order id, in the order of their acceptance; every change is published."""
+    """Rows by broker order id, in the order of their acceptance; every change is published.
 
-    def __init__(self, publish: Callable[[BrokerOrder], None]) -> None:
+    It has the orders of the trading day, and for its first hours those of the last one before.
+    """
+
+    def __init__(self, publish: Callable[[BrokerOrder], None], opened_at: datetime) -> None:
         self._publish = publish
+        # Every order since then is there. It begins with the process: orders of an earlier one are not in it.
+        self.covers_since = opened_at
+        self._day = trading_day_start(opened_at)
+        self.day_ends_at = self._day + _DAY
+        self._last_day_until = opened_at
         self._rows: dict[BrokerOrderId, BrokerOrder] = {}
         self._tickets: dict[BrokerOrderId, OrderTicket] = {}
         self._tags: set[str] = set()
@@ -101,16 +114,33 @@ class VirtualOrderBook:
     def resize(self, order_id: BrokerOrderId, quantity: int) -> None:
         self._set(replace(self._rows[order_id], quantity=quantity))
 
+    def begin_day(self, now: datetime) -> None:
+        """Begin the trading day of an instant; nothing may work any more."""
+        self._forget(self._day)
+        self._day = trading_day_start(now)
+        self.day_ends_at = self._day + _DAY
+        self._last_day_until = now + _LAST_DAY_SHOWN
+
     def read(self, now: datetime) -> tuple[BrokerOrder, ...]:
-        """The rows of the trading day, and older ones that still work."""
-        today = (now + _IST).date()
+        if now >= self._last_day_until:
+            self._forget(self._day)
         rows = []
         for row in self._rows.values():
             if left := self._hidden.get(row.broker_order_id, 0):
                 self._hidden[row.broker_order_id] = left - 1
-            elif row.status in WORKING or (row.placed_at + _IST).date() == today:
+            else:
                 rows.append(row)
         return tuple(rows)
+
+    def _forget(self, before: datetime) -> None:
+        """Drop the orders placed before the beginning of a day."""
+        if before <= self.covers_since:
+            return
+        self.covers_since = before
+        for row in [row for row in self._rows.values() if row.placed_at < before]:
+            del self._rows[row.broker_order_id]
+            self._tags.discard(self._tickets.pop(row.broker_order_id).tag)
+            self._hidden.pop(row.broker_order_id, None)
 
     def _fill(self, order_id: BrokerOrderId, filled: Filled, now: datetime) -> None:
         row = self._rows[order_id]

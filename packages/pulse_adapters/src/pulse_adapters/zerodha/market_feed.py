@@ -15,6 +15,7 @@ from pulse_adapters.real_broker.market_stream import (
     LiveFeed,
     LiveFeedSettings,
     Price,
+    StoredUntil,
     Tokens,
 )
 from pulse_adapters.real_broker.rows import UnreadableRow
@@ -78,7 +79,7 @@ class KiteWire:
 class ZerodhaFeed(LiveFeed[str]):
     """Implements the `MarketFeed` port. It is a connection of its own: the broker allows three.
 
-    tokens, hours_at: as for `LiveFeed`. Holes are filled from the broker's minute candles.
+    tokens, hours_at, stored_until: as for `LiveFeed`. Holes are filled from the broker's minute candles.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class ZerodhaFeed(LiveFeed[str]):
         tokens: Tokens,
         hours_at: HoursAt,
         feed: LiveFeedSettings | None = None,
+        stored_until: StoredUntil | None = None,
     ) -> None:
         self._history = ZerodhaHistory(sessions, tokens, clock)
         super().__init__(
@@ -102,6 +104,7 @@ class ZerodhaFeed(LiveFeed[str]):
             tokens=tokens,
             hours_at=hours_at,
             history=self._history.read,
+            stored_until=stored_until,
         )
         self._zerodha = settings
 

@@ -1,6 +1,6 @@
 """Candles that are closed, kept."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -24,6 +24,16 @@ class CandleStore(Protocol):
         self, instrument: Instrument, minutes: int, since: datetime, until: datetime
     ) -> AsyncGenerator[Sequence[Candle], None]:
         """The candles that start from `since` up to but without `until`, in runs, ascending.
+
+        Raises:
+            StorageUnavailable.
+        """
+        ...
+
+    async def last_starts(
+        self, instruments: Iterable[Instrument], minutes: int, since: datetime
+    ) -> Mapping[Instrument, datetime]:
+        """When the last candle of each begins; instruments that have none from `since` on are not there.
 
         Raises:
             StorageUnavailable.

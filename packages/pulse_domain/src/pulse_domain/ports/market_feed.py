@@ -14,7 +14,9 @@ from pulse_domain.matching import Tick
 class FeedGap(Struct, frozen=True, kw_only=True):
     """Nothing came of these instruments from `since` to `until`, by the times of the ticks before and after.
 
-    reason: silent, lost (the connection), or refused (by the other side).
+    reason: silent, lost (the connection), refused (by the other side), or unwatched: nobody took prices, as
+        before a restart; it begins where the candles of the day end, and ends with the first tick, or when one
+        could come, whatever is later.
     """
 
     instruments: tuple[Instrument, ...]
@@ -31,11 +33,12 @@ class FeedSink(Protocol):
         ...
 
     def gap(self, gap: FeedGap) -> None:
-        """There was a hole, and prices come again."""
+        """There was a hole, and prices come again; told before the ticks that end it."""
         ...
 
     def backfill(self, candles: Sequence[ClosedCandle]) -> None:
-        """Candles of a hole, of one minute each, as the broker tells them afterwards."""
+        """Candles of a hole, of one minute each and in their order, as the broker tells them afterwards: of the
+        minutes that are torn too. None is a minute without a trade. There may be some of before the hole."""
         ...
 
 

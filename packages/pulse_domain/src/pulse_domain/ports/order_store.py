@@ -252,7 +252,8 @@ class OrderStore(Protocol):
         and is taken at no other time.
 
         limits: those that count orders are held in the same step: where there is room for one more, of those
-            that come at once one is stored.
+            that come at once one is stored. So is a waiver: of those that come at once no more are stored than
+            there are units to close. Fills that are told meanwhile count.
         at_once: split the order and claim its only execution in the same step: for one with a key and without a
             window of its own. No claim is given for what was there already, nor where nothing may be claimed,
             nor where the answer of the step was lost; a claim that was given and is not known of is found as
@@ -261,7 +262,8 @@ class OrderStore(Protocol):
         Raises:
             DuplicateOrderUniqueKey: the key was used for another request.
             TradingHalted: trading is halted and the request is new; or the kill that the order is of is over.
-            RiskRejected: a limit that counts orders has no room, and the request is new.
+            RiskRejected: a limit that counts orders has no room, or a waiver no longer holds, and the request
+                is new.
         """
         ...
 
@@ -270,7 +272,8 @@ class OrderStore(Protocol):
     ) -> OrderCounts:
         """What `accept` would hold the limits that count orders against; nothing of those that are off.
 
-        Same orders are equal requests of the same strategy; without a strategy tag, of the same client.
+        Same orders are equal requests of the same strategy; without a strategy tag, of the same client. What is
+        held and being closed is told where a waiver is set, by one look.
         """
         ...
 

@@ -4,17 +4,17 @@ Every rule is off until its limit is set. A rule that is on and lacks a fact, or
 what cannot be judged does not pass.
 """
 
+from pulse_domain.risk.breaches import Breach, RiskRule
 from pulse_domain.risk.facts import OrderCounts, PriceFacts, ResultFacts, RiskFacts
-from pulse_domain.risk.limits import RiskLimits
+from pulse_domain.risk.limits import RiskLimits, Waiver
 from pulse_domain.risk.rules import (
     RULES,
-    Breach,
-    RiskRule,
     check_counts,
     check_risk,
     effective_price,
     reduces,
     refusal,
+    waived,
 )
 
 __all__ = [
@@ -26,9 +26,11 @@ __all__ = [
     "RiskFacts",
     "RiskLimits",
     "RiskRule",
+    "Waiver",
     "check_counts",
     "check_risk",
     "effective_price",
     "reduces",
     "refusal",
+    "waived",
 ]

@@ -32,31 +32,40 @@ class OrderCounts(Struct, frozen=True, kw_only=True):
     """What the limits by count are held against, as one look at the store has found it; None: not asked for.
 
     now: by the store's clock, as are the instants. The others as in `RiskFacts`.
+    closable: units held of the order's instrument and product that its side takes down; below zero where it
+        would add to them.
+    closing: units that open orders of its instrument, product and side may still fill, over all strategies.
     """
 
     now: datetime
     open_orders: int | None = None
     recent_orders: tuple[datetime, ...] | None = None
     same_orders: tuple[datetime, ...] | None = None
+    closable: int | None = None
+    closing: int | None = None
 
 
 class RiskFacts(Struct, frozen=True, kw_only=True):
     """None stands for a fact that cannot be had.
 
+    sends: the first and the last instant at which something of the order is to be sent; None: now.
     killed: the kill switch is tripped.
-    position: units held of the order's instrument; below zero when short.
+    position: units held of the order's instrument and product; below zero when short.
+    net_position: units held of its instrument, whatever the product.
     open_orders: orders that are not done, over all instruments.
     open_positions: instruments with a position.
     recent_orders: instants of the orders that passed, the oldest first.
     same_orders: those of orders equal to this one, of the same strategy.
-    session_open: whether the instrument trades continuously now.
+    session_open: whether the instrument trades continuously from the first of these instants to the last.
     """
 
     now: datetime
     killed: bool
+    sends: tuple[datetime, datetime] | None = None
     price: PriceFacts | None = None
     result: ResultFacts | None = None
     position: int | None = None
+    net_position: int | None = None
     open_orders: int | None = None
     open_positions: int | None = None
     recent_orders: tuple[datetime, ...] | None = None

@@ -1,10 +1,27 @@
 """What a desk allows itself."""
 
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+from pulse_domain.risk.breaches import Breach
+
+
+class Waiver(Struct, frozen=True, kw_only=True):
+    """That an order is let pass because it takes a position down, and for no other reason.
+
+    It is held where the order is stored: the units to close are counted there, and those that open orders are
+    to close already.
+
+    breaches: what refuses it otherwise.
+    carried: units of its instrument and product held before `since`; below zero when short.
+    """
+
+    breaches: tuple[Breach, ...]
+    since: datetime
+    carried: int
 
 
 class RiskLimits(Struct, frozen=True, kw_only=True):
@@ -19,6 +36,7 @@ class RiskLimits(Struct, frozen=True, kw_only=True):
     in_session_only: nothing while the market is shut, or not known to be open.
     cut_off: Indian time of day from which nothing is opened.
     price_max_age, result_max_age: older facts are none.
+    waiver: of one order, which the gate sets; None for those that need none.
     """
 
     max_daily_loss: Decimal | None = None
@@ -35,6 +53,7 @@ class RiskLimits(Struct, frozen=True, kw_only=True):
     cut_off: time | None = None
     price_max_age: timedelta = timedelta(seconds=5)
     result_max_age: timedelta = timedelta(seconds=30)
+    waiver: Waiver | None = None
 
     @property
     def any_set(self) -> bool:
@@ -42,11 +61,11 @@ class RiskLimits(Struct, frozen=True, kw_only=True):
 
     @property
     def by_count(self) -> bool:
-        """Whether a rule is on that counts orders: those are held where the order is stored."""
+        """Whether orders are to be counted: that is done where the order is stored."""
         return self != self.without_counts()
 
     def without_counts(self) -> "RiskLimits":
-        return replace(self, max_open_orders=None, max_orders=None, duplicate_window=None)
+        return replace(self, max_open_orders=None, max_orders=None, duplicate_window=None, waiver=None)
 
 
 _OFF = RiskLimits()

@@ -1,42 +1,17 @@
 """The rules, and what an order that breaks one is told."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from pulse_domain.errors import RiskRejected
 from pulse_domain.orders.model import OrderRequest, Side
+from pulse_domain.risk.breaches import Breach, RiskRule
 from pulse_domain.risk.facts import OrderCounts, PriceFacts, RiskFacts
 from pulse_domain.risk.limits import RiskLimits
 from pulse_domain.units import INDIA
-
-
-class RiskRule(StrEnum):
-    """Reason codes, in the order in which they are looked at."""
-
-    KILL_SWITCH = "KILL_SWITCH"
-    SESSION = "SESSION"
-    CUT_OFF = "CUT_OFF"
-    DUPLICATE_SIGNAL = "DUPLICATE_SIGNAL"
-    ORDER_RATE = "ORDER_RATE"
-    ORDER_QUANTITY = "ORDER_QUANTITY"
-    ORDER_VALUE = "ORDER_VALUE"
-    OPEN_ORDERS = "OPEN_ORDERS"
-    OPEN_POSITIONS = "OPEN_POSITIONS"
-    DAILY_LOSS = "DAILY_LOSS"
-    FAT_FINGER = "FAT_FINGER"
-    CIRCUIT_BAND = "CIRCUIT_BAND"
-
-
-class Breach(Struct, frozen=True):
-    """A rule that refuses an order, and why. `stale`: for want of a fact, not because of one."""
-
-    rule: RiskRule
-    reason: str
-    stale: bool = False
 
 
 def reduces(request: OrderRequest, position: int | None) -> bool:
@@ -66,8 +41,17 @@ def check_risk(
     return tuple(breach for rule in RULES.values() if (breach := rule(request, facts, limits)) is not None)
 
 
+def waived(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> tuple[Breach, ...]:
+    """What would refuse an order that passes, did it not take a position down."""
+    if not reduces(request, facts.position):
+        return ()
+    opening = replace(facts, position=0)
+    rules = (RULES[rule] for rule in _WAIVABLE)
+    return tuple(breach for rule in rules if (breach := rule(request, opening, limits)) is not None)
+
+
 def check_counts(request: OrderRequest, counts: OrderCounts, limits: RiskLimits) -> tuple[Breach, ...]:
-    """Judge an order by the rules that count orders, and by no others."""
+    """Judge an order by the rules that count orders and by those that are waived for it, and by no others."""
     facts = RiskFacts(
         now=counts.now,
         killed=False,
@@ -76,7 +60,20 @@ def check_counts(request: OrderRequest, counts: OrderCounts, limits: RiskLimits)
         same_orders=counts.same_orders,
     )
     rules = (RULES[rule] for rule in _BY_COUNT)
-    return tuple(breach for rule in rules if (breach := rule(request, facts, limits)) is not None)
+    breaches = tuple(breach for rule in rules if (breach := rule(request, facts, limits)) is not None)
+    return breaches + _no_longer_waived(request, counts, limits)
+
+
+def _no_longer_waived(request: OrderRequest, counts: OrderCounts, limits: RiskLimits) -> tuple[Breach, ...]:
+    if limits.waiver is None:
+        return ()
+    if counts.closable is None or counts.closing is None:
+        why = "what is held and being closed is not known just now"
+    elif counts.closing + request.total_quantity <= counts.closable:
+        return ()
+    else:
+        why = f"of {max(0, counts.closable)} units to close, orders for {counts.closing} are open already"
+    return tuple([replace(breach, reason=f"{breach.reason}; {why}") for breach in limits.waiver.breaches])
 
 
 def refusal(breaches: tuple[Breach, ...]) -> RiskRejected:
@@ -107,7 +104,9 @@ def _session(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Bre
 def _cut_off(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
     if limits.cut_off is None or reduces(request, facts.position):
         return None
-    if facts.now.astimezone(INDIA).time() < limits.cut_off:
+    begins, ends = facts.sends or (facts.now, facts.now)
+    cut_off = datetime.combine(begins.astimezone(INDIA), limits.cut_off, INDIA)
+    if begins < cut_off and ends <= cut_off:
         return None
     return Breach(RiskRule.CUT_OFF, f"nothing is opened from {limits.cut_off:%H:%M} on")
 
@@ -167,10 +166,10 @@ def _open_orders(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) ->
 def _open_positions(request: OrderRequest, facts: RiskFacts, limits: RiskLimits) -> Breach | None:
     if limits.max_open_positions is None:
         return None
-    if facts.open_positions is None or facts.position is None:
+    if facts.open_positions is None or facts.net_position is None:
         return _unknown(RiskRule.OPEN_POSITIONS, "the positions")
     # More of what is held, or less of it, is no further position.
-    if facts.position or facts.open_positions < limits.max_open_positions:
+    if facts.net_position or facts.open_positions < limits.max_open_positions:
         return None
     return Breach(RiskRule.OPEN_POSITIONS, f"{facts.open_positions} positions are open already")
 
@@ -234,6 +233,8 @@ def _seconds(window: timedelta) -> str:
 
 
 _BY_COUNT = (RiskRule.DUPLICATE_SIGNAL, RiskRule.ORDER_RATE, RiskRule.OPEN_ORDERS)
+# Those that an order passes which takes a position down.
+_WAIVABLE = (RiskRule.CUT_OFF, RiskRule.DAILY_LOSS, RiskRule.CIRCUIT_BAND)
 
 RULES: dict[RiskRule, Callable[[OrderRequest, RiskFacts, RiskLimits], Breach | None]] = {
     RiskRule.KILL_SWITCH: _kill_switch,

@@ -11,10 +11,14 @@ from pulse_domain.ports.market_feed import FeedFigures, FeedGap, FeedSink
 
 
 class InMemoryFeed:
-    """Implements the port `MarketFeed`. What is given while nobody runs it is not kept."""
+    """Implements the port `MarketFeed`. What is given while nobody runs it is not kept.
+
+    is_lost: it says of itself that no prices can come.
+    """
 
     def __init__(self) -> None:
         self.subscribed: frozenset[Instrument] = frozenset()
+        self.is_lost = False
         self._sink: FeedSink | None = None
         # Set when `run` has to end: None at the end of prices, else why a person is needed.
         self._ending: asyncio.Future[str | None] | None = None
@@ -35,7 +39,7 @@ class InMemoryFeed:
 
     def figures(self) -> FeedFigures:
         return FeedFigures(
-            connected=self._sink is not None,
+            connected=self._sink is not None and not self.is_lost,
             ticks=self._ticks,
             unknown=self._unknown,
             connects=self._runs_begun,

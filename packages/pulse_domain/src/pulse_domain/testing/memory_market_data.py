@@ -1,6 +1,6 @@
 """Ticks and candles in memory, as the stores keep them."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from pulse_domain.candles import ClosedCandle
@@ -97,3 +97,12 @@ class InMemoryCandleStore:
         found.sort(key=lambda candle: candle.start)
         for at in range(0, len(found), _RUN):
             yield found[at : at + _RUN]
+
+    async def last_starts(
+        self, instruments: Iterable[Instrument], minutes: int, since: datetime
+    ) -> Mapping[Instrument, datetime]:
+        asked, last = frozenset(instruments), dict[Instrument, datetime]()
+        for of, length, start in self._candles:
+            if of in asked and length == minutes and start >= since:
+                last[of] = max(start, last.get(of, start))
+        return last

@@ -21,7 +21,7 @@ from pulse_domain.orders.journal import (
     apply_to_slice,
     planned_slices,
 )
-from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order, OrderRequest, window
+from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order, OrderRequest, Side, window
 from pulse_domain.orders.slices import Slice, check_stage
 from pulse_domain.orders.status import LEDGER_STATUS, OrderQueueStatus, Phase, TerminalReason
 from pulse_domain.orders.summary import summarise_history
@@ -51,7 +51,7 @@ from pulse_domain.ports.order_store import (
     TradingState,
 )
 from pulse_domain.positions import LedgerFill, PositionKey, fills_of, fold
-from pulse_domain.risk import OrderCounts, RiskLimits, check_counts, refusal
+from pulse_domain.risk import OrderCounts, RiskLimits, Waiver, check_counts, refusal
 from pulse_domain.testing.execution_index import ExecutionIndex
 
 # The phases that executions of a selection can be in; all of them where it is not named here.
@@ -285,7 +285,26 @@ class InMemoryOrderStore:
                 and (request.strategy_tag is not None or order.client_id == client_id)
             )
             counts = replace(counts, same_orders=tuple(sorted(same)))
+        if limits.waiver is not None:
+            counts = self._count_closing(counts, request, limits.waiver)
         return counts
+
+    def _count_closing(self, counts: OrderCounts, request: OrderRequest, waiver: Waiver) -> OrderCounts:
+        held = waiver.carried
+        for fill in self._fills(waiver.since):
+            if (fill.instrument, fill.product) == (request.instrument, request.product):
+                held += fill.quantity if fill.side is Side.BUY else -fill.quantity
+        closing = 0
+        for record in self._records.values():
+            asked = record.order.request
+            if (asked.instrument, asked.product, asked.side) != (
+                request.instrument, request.product, request.side,
+            ):  # fmt: skip
+                continue
+            if record.order.queue_status in (OrderQueueStatus.PENDING, OrderQueueStatus.IN_PROGRESS):
+                closing += asked.total_quantity
+            closing += sum(execution.leaves_quantity for execution in record.executions())
+        return replace(counts, closable=held if request.side is Side.SELL else -held, closing=closing)
 
     def _known(self, new: NewOrder, now: datetime) -> OrderId | None:
         if new.body_digest is not None:
@@ -613,6 +632,9 @@ class InMemoryOrderStore:
         return {oid: len(self._records[oid].journal) for oid in order_ids if oid in self._records}
 
     async def fills(self, *, since: datetime | None = None, until: datetime | None = None) -> list[LedgerFill]:
+        return self._fills(since, until)
+
+    def _fills(self, since: datetime | None = None, until: datetime | None = None) -> list[LedgerFill]:
         live = [fill for record in self._records.values() for fill in record.fills()]
         wanted = [
             fill

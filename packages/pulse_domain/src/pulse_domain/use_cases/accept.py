@@ -7,6 +7,7 @@ from msgspec import Struct
 from pulse_domain.errors import DomainError, DuplicateOrderUniqueKey, InvalidOrder, RiskRejected
 from pulse_domain.orders.ids import ClientId
 from pulse_domain.orders.model import NewOrder, OrderRequest, Source, check_start
+from pulse_domain.orders.model import window as asked_window
 from pulse_domain.orders.plan import check_feasible
 from pulse_domain.ports.clock import Clock
 from pulse_domain.ports.ids import Ids
@@ -78,6 +79,7 @@ class AcceptOrder:
         command.request.check_shape()
         request = command.request.normalised()
         fingerprint = request.fingerprint()
+        limits: RiskLimits | None = None
         try:
             terms = await self._master.terms(request.instrument)
             request.check_terms(terms)
@@ -87,7 +89,7 @@ class AcceptOrder:
             window = await self._gate.fit(request, now)
             check_feasible(request, terms, self._limits, seconds_of(window))
             if self._risk is not None:
-                await self._risk.check(request)
+                limits = await self._risk.check(request, window or asked_window(request, now))
         except DomainError as error:
             # What was accepted once stays accepted, though time, terms or prices have moved on since.
             known = await self._find(command, fingerprint)
@@ -109,7 +111,6 @@ class AcceptOrder:
             body_digest=None if command.order_unique_key else command.body_digest,
             window=window,
         )
-        limits = None if self._risk is None else self._risk.limits
         try:
             accepted = await self._accept(new, limits)
         except RiskRejected as error:

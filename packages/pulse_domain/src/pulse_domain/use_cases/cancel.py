@@ -23,6 +23,7 @@ from pulse_domain.ports.order_store import (
     OrderStore,
     OrderView,
     Selection,
+    Tracked,
 )
 from pulse_domain.ports.rate_limiter import RateLimiter
 from pulse_domain.ports.work_queue import Job, JobKind, WorkQueue
@@ -87,11 +88,7 @@ class CancelExecutions:
     async def __call__(self) -> int:
         """One pass. Returns how many executions were withdrawn or asked to be cancelled."""
         handled = await self._withdraw()
-        tracked = [
-            t
-            for t in await self._store.select(Selection.TO_CANCEL, limit=self._batch_size)
-            if self._is_due(t.execution.execution_id)
-        ]
+        tracked = await self._due()
         requests = [
             Booking(
                 order_id=t.order.order_id,
@@ -126,6 +123,18 @@ class CancelExecutions:
             ]
         )
         return sum(b.result is BookResult.APPLIED for b in booked)
+
+    async def _due(self) -> list[Tracked]:
+        """A batch of those to ask for now: what backs off takes no place in it."""
+        known = set(self._refused)
+        limit = self._batch_size + sum(passes > 0 for _, passes in self._refused.values())
+        found = await self._store.select(Selection.TO_CANCEL, limit=limit)
+        if len(found) < limit:
+            # All that there is: the others have ended.
+            for ended in known - {t.execution.execution_id for t in found}:
+                self._refused.pop(ended, None)
+        due = [t for t in found if self._is_due(t.execution.execution_id)]
+        return due[: self._batch_size]
 
     def _is_due(self, execution_id: str) -> bool:
         # A broker that refuses is asked after 1, 3, 7, ... passes: each refusal is two rows in the journal.

@@ -20,20 +20,29 @@ class HaltTrading:
         self._clock = clock
         self._wait_s = wait_s
 
-    async def __call__(self, halted_by: str, reason: str, *, squares_off: bool = False) -> HaltReport:
+    async def __call__(self, halted_by: str, reason: str) -> HaltReport:
         """Stop new placements at once, then wait a little for calls that are in the air.
 
-        Once this returns, nothing is sent but what `in_flight` lists; and, with `squares_off`, orders that
+        Once this returns, nothing is sent but what `in_flight` lists.
+        """
+        state = await self.stop(halted_by, reason)
+        return HaltReport(state=state, in_flight=await self.settle())
+
+    async def stop(self, halted_by: str, reason: str, *, squares_off: bool = False) -> TradingState:
+        """Only the halt. Once this returns, nothing is claimed any more; with `squares_off`, but orders that
         close positions.
         """
         step = self._store.halt_to_square_off if squares_off else self._store.halt
-        state = await step(halted_by, reason)
+        return await step(halted_by, reason)
+
+    async def settle(self) -> tuple[Execution, ...]:
+        """Wait a little for calls that are in the air; those that still are."""
         deadline = self._clock.monotonic() + self._wait_s
         in_flight = await self._store.in_flight()
         while in_flight and self._clock.monotonic() < deadline:
             await self._clock.sleep(0.1)
             in_flight = await self._store.in_flight()
-        return HaltReport(state=state, in_flight=tuple(in_flight))
+        return tuple(in_flight)
 
 
 class ResumeTrading:

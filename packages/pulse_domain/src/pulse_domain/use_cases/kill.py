@@ -5,7 +5,7 @@ Where positions are to be squared off too, the halt says so; `SquareOff` does it
 
 from msgspec import Struct
 
-from pulse_domain.ports.order_store import CancelResult, OrderStore
+from pulse_domain.ports.order_store import CancelResult, OrderStore, TradingState
 from pulse_domain.ports.work_queue import Job, JobKind, WorkQueue
 from pulse_domain.use_cases.halt import HaltReport, HaltTrading
 
@@ -31,10 +31,23 @@ class KillTrading:
     async def __call__(self, killed_by: str, reason: str) -> KillReport:
         """Halt first, so that no order can come while the others are cancelled; asking twice is harmless.
 
+        Calls that are in the air are waited for last: their orders are cancelled by whoever learns of them.
+
         Raises:
             StorageUnavailable: trading may be halted and some orders may be asked to be cancelled; ask again.
         """
-        halted = await self._halt(killed_by, reason, squares_off=self._squares_off)
+        state = await self.stop(killed_by, reason)
+        cancelled = await self.cancel(killed_by)
+        return KillReport(
+            halt=HaltReport(state=state, in_flight=await self._halt.settle()), cancelled=cancelled
+        )
+
+    async def stop(self, killed_by: str, reason: str) -> TradingState:
+        """The first half: the halt."""
+        return await self._halt.stop(killed_by, reason, squares_off=self._squares_off)
+
+    async def cancel(self, killed_by: str) -> int:
+        """The second half, once trading is halted; how many orders it has asked to cancel."""
         cancelled = 0
         while order_ids := await self._store.open_orders(_BATCH):
             for order_id in order_ids:
@@ -42,4 +55,4 @@ class KillTrading:
                 if await self._store.request_cancel(order_id, killed_by) is CancelResult.REQUESTED:
                     self._queue.enqueue(Job(JobKind.CANCEL_ORDER, order_id))
                     cancelled += 1
-        return KillReport(halt=halted, cancelled=cancelled)
+        return cancelled

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from pulse_domain.charges import ChargesSchedule
 from pulse_domain.instruments import Instrument
-from pulse_domain.orders.execution import trading_day_start
+from pulse_domain.orders.execution import trading_day, trading_day_start
 from pulse_domain.orders.ids import ClientId
 from pulse_domain.orders.model import Product
 from pulse_domain.ports.candle_store import CandleStore
@@ -55,6 +55,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
     price: the last one that is shown of the instrument, however old; it counts only where `stale` is false.
     traded_at: the latest fill.
     provisional: a part of it rests on the broker's total, not on trades.
+    expired: open in a contract that has expired: what the exchange made of it is not among our fills.
     """
 
     key: PositionKey
@@ -64,14 +65,20 @@ class PositionView(Struct, frozen=True, kw_only=True):
     stale: bool
     traded_at: datetime
     provisional: bool
+    expired: bool
 
 
 class DayFigures(Struct, frozen=True, kw_only=True):
     """A trading day's result in rupees; each None where a part of it is not known.
 
+    Contracts that have expired before the day are no part of it: nobody shows a price of them any more.
+
     realised: of what was closed on the day, against its average cost.
     unrealised: how much the result of open positions has changed on the day.
     net: both, less the day's charges.
+    known: what of the net is known, open positions at their last prices, however old. What is not known counts
+        as nothing, so that a loss is seen beside it.
+    is_open: whether anything is held.
     """
 
     at: datetime
@@ -79,6 +86,8 @@ class DayFigures(Struct, frozen=True, kw_only=True):
     unrealised: Decimal | None
     charges: Decimal | None
     net: Decimal | None
+    known: Decimal
+    is_open: bool
 
     @property
     def facts(self) -> ResultFacts | None:
@@ -159,13 +168,26 @@ class ReadPositions:
         units = await self._books.units(await self._store.now())
         return _held({key: held for key, held in units.items() if key.strategy_tag == strategy_tag})
 
-    async def held_by_all(self) -> dict[tuple[Instrument, Product], int]:
+    async def held_by_all(self, at: datetime | None = None) -> dict[tuple[Instrument, Product], int]:
         """The units that all strategies hold together, what is flat left out.
+
+        at: the present by the caller's clock, which tells the trading day; None asks the store for it.
 
         Raises:
             StorageUnavailable.
         """
-        return _held(await self._books.units(await self._store.now()))
+        return _held(await self._books.units(at or await self._store.now()))
+
+    async def carried(self, instrument: Instrument, product: Product) -> tuple[datetime, int]:
+        """When the trading day began, and the units that all strategies held together then.
+
+        Raises:
+            StorageUnavailable.
+        """
+        now = await self._store.now()
+        begins = trading_day_start(now)
+        units = _held(await self._books.units_before(begins, now))
+        return begins, units.get((instrument, product), 0)
 
     def _view(self, key: PositionKey, day: "_Day", price: PriceFacts | None, now: datetime) -> PositionView:
         mark = fresh_price(price, now, self._price_max_age)
@@ -181,6 +203,7 @@ class ReadPositions:
             stale=price is not None and mark is None,
             traded_at=day.now.traded_at,
             provisional=day.now.provisional,
+            expired=bool(day.now.standing.quantity) and key.instrument.has_expired(trading_day(now)),
         )
 
 
@@ -270,11 +293,14 @@ class _Books:
     async def units(self, at: datetime) -> dict[PositionKey, int]:
         """What is held, without its results: this is asked for every order."""
         begins = trading_day_start(at)
-        before = await self._before_day(begins, at)
-        units = {key: book.standing.quantity for key, book in before.get(None, {}).items()}
+        units = await self.units_before(begins, at)
         for key, more in (await self._store.units_since(begins)).items():
             units[key] = units.get(key, 0) + more
         return units
+
+    async def units_before(self, begins: datetime, at: datetime) -> dict[PositionKey, int]:
+        before = await self._before_day(begins, at)
+        return {key: book.standing.quantity for key, book in before.get(None, {}).items()}
 
     async def _before_day(self, begins: datetime, at: datetime) -> _Shelf:
         if (
@@ -331,13 +357,18 @@ async def _day(
     held = {key.instrument for key, day in days.items() if day.before and day.before.standing.quantity}
     closes = await _closes(candles, held, begins)
     realised, unrealised, charges = list[Decimal | None](), list[Decimal | None](), list[Decimal | None]()
+    last_known = list[Decimal | None]()
+    days = {key: day for key, day in days.items() if not key.instrument.has_expired(trading_day(at))}
     for key, day in days.items():
         was, standing = day.before.standing if day.before else FLAT, day.now.standing
         if not standing.quantity and day.before is day.now:
             continue  # flat, and not traded: no part of the day
         mark = fresh_price(shown.get(key.instrument), at, price_max_age)
         realised.append(_less(standing.realised, was.realised))
-        unrealised.append(_less(standing.unrealised(mark), _opened(was, closes.get(key.instrument))))
+        opened = _opened(was, closes.get(key.instrument))
+        unrealised.append(_less(standing.unrealised(mark), opened))
+        last = shown.get(key.instrument)
+        last_known.append(_less(standing.unrealised(last.last_price if last else None), opened))
         if day.before is not day.now:
             charges.append(day.now.day_charges)
     result = Result(realised=total(realised), unrealised=total(unrealised), charges=total(charges))
@@ -347,7 +378,13 @@ async def _day(
         unrealised=result.unrealised,
         charges=result.charges,
         net=result.net,
+        known=_known(realised) + _known(last_known) - _known(charges),
+        is_open=any(day.now.standing.quantity for day in days.values()),
     )
+
+
+def _known(amounts: Iterable[Decimal | None]) -> Decimal:
+    return sum([amount for amount in amounts if amount is not None], ZERO)
 
 
 async def _closes(

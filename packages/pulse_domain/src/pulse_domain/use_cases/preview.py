@@ -60,8 +60,8 @@ class PreviewOrder:
         self._gate.check_offered(request, now)
         moved = await self._gate.fit(request, now)
         check_feasible(request, terms, self._limits, seconds_of(moved))
-        if self._risk is not None:
-            await self._risk.foretell(request, client_id)
         starts_at, ends_at = moved or window(request, now)
+        if self._risk is not None:
+            await self._risk.foretell(request, client_id, (starts_at, ends_at))
         slices = plan_order(self._ids.order_id(), request, terms, starts_at, "", ends_at)
         return Preview(request=request, terms=terms, starts_at=starts_at, ends_at=ends_at, slices=slices)

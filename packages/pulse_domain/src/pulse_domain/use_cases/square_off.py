@@ -93,21 +93,49 @@ class SquareOff:
         self._gate = gate
         self._audit = audit
         self._reads = reads
+        # The kill that the last look was for, and what has been left to a person then.
+        self._kill_id: str | None = None
+        self._left = frozenset[tuple[Instrument, Product]]()
 
     async def __call__(self) -> SquareOffReport | None:
         """Look once, as often as one likes; None while no kill is in force that squares off.
+
+        A kill that has ended since the last look is reported once more, with what it leaves open.
 
         Raises:
             StorageUnavailable: some orders may have been stored; look again.
         """
         state = await self._store.trading_state()
-        if state.kill_id is None:
+        if state.kill_id is not None:
+            if state.kill_id != self._kill_id:
+                self._kill_id, self._left = state.kill_id, frozenset()
+            report = await self._look(state, state.kill_id)
+            self._left = frozenset((each.instrument, each.product) for each in report.left)
+            return report
+        if self._kill_id is None:
             return None
+        report = await self._ended(state, self._kill_id)
+        self._kill_id = None
+        return report
+
+    async def _ended(self, state: TradingState, kill_id: str) -> SquareOffReport:
+        """What is open when something else has ended a kill."""
+        unsettled = await self._store.unsettled()
+        why = f"the kill ended first, {'halted' if state.halted else 'resumed'} by {state.changed_by}"
+        left = []
+        for (instrument, product), units in sorted((await self._positions.held_by_all()).items()):
+            if (instrument, product) not in self._left:
+                still = "; an order of ours may still change it" if instrument in unsettled else ""
+                one = LeftOpen(instrument=instrument, product=product, units=units, why=why + still)
+                left.append(one)
+        return SquareOffReport(kill_id=kill_id, left=tuple(left))
+
+    async def _look(self, state: TradingState, kill_id: str) -> SquareOffReport:
         # In this order: what is settled before the fills are read has all of its fills among them.
         unsettled = await self._store.unsettled()
         held = await self._positions.held_by_all()
         if not held:
-            return SquareOffReport(kill_id=state.kill_id)
+            return SquareOffReport(kill_id=kill_id)
         is_late = state.changed_at is None or await self._store.now() - state.changed_at > _WITHIN
         try:
             account = None if self._reads is None else await _account(self._reads)
@@ -118,8 +146,8 @@ class SquareOff:
                 for (instrument, product), units in sorted(held.items())
             )
             if is_late:
-                return SquareOffReport(kill_id=state.kill_id, left=every)
-            return SquareOffReport(kill_id=state.kill_id, waiting=every)
+                return SquareOffReport(kill_id=kill_id, left=every)
+            return SquareOffReport(kill_id=kill_id, waiting=every)
         ordered, waiting, left = list[Closing](), list[LeftOpen](), list[LeftOpen]()
         for (instrument, product), units in sorted(held.items()):
             one = LeftOpen(instrument=instrument, product=product, units=units, why="")
@@ -132,7 +160,7 @@ class SquareOff:
                 ordered += [done] if isinstance(done, Closing) else []
                 left += [done] if isinstance(done, LeftOpen) else []
         return SquareOffReport(
-            kill_id=state.kill_id, ordered=tuple(ordered), waiting=tuple(waiting), left=tuple(left)
+            kill_id=kill_id, ordered=tuple(ordered), waiting=tuple(waiting), left=tuple(left)
         )
 
     async def _close(

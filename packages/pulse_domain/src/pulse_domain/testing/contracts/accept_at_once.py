@@ -26,7 +26,7 @@ from pulse_domain.ports.order_store import (
     OrderStore,
     Selection,
 )
-from pulse_domain.risk import RiskLimits
+from pulse_domain.risk import Breach, RiskLimits, RiskRule, Waiver
 from pulse_domain.testing.factories import TAG_PREFIX, new_order, plan
 from pulse_domain.testing.sequential_ids import SequentialIds
 
@@ -238,6 +238,16 @@ class AcceptAtOnceContract:
         refused = [answer for answer in answers if isinstance(answer, RiskRejected)]
         assert len(refused) == _MANY - 2
         assert len(await store.in_flight()) == 2
+
+    async def test_what_closes_is_held_to_what_is_left_to_close(self, store: OrderStore, ids: Ids) -> None:
+        waiver = Waiver(breaches=(Breach(RiskRule.CUT_OFF, "late"),), carried=-250, since=await store.now())
+        orders = [new_order(ids) for _ in range(5)]
+        answers = await asyncio.gather(
+            *(store.accept(new, RiskLimits(waiver=waiver), at_once(new)) for new in orders),
+            return_exceptions=True,
+        )
+
+        assert [isinstance(answer, RiskRejected) for answer in answers].count(True) == 3
 
     async def test_in_a_restored_store_it_is_accepted_and_not_claimed(
         self, store: OrderStore, ids: Ids, restore: Restore

@@ -72,6 +72,17 @@ class CandleStoreContract:
 
         assert await _read(store) == [_candle(0)]
 
+    async def test_the_last_one_of_each_is_told(self, store: CandleStore) -> None:
+        await store.save([_closed(_candle(minute)) for minute in (2, 7, 4)])
+        await store.save([_closed(_candle(10), 5), _closed(_candle(3, instrument=_INFY))])
+        both, after = (_TCS, _INFY), [_OPEN + timedelta(minutes=minute) for minute in range(10)]
+
+        assert await store.last_starts(both, 1, after[0]) == {_TCS: after[7], _INFY: after[3]}
+        assert await store.last_starts(both, 1, after[4]) == {_TCS: after[7]}
+        assert await store.last_starts([_TCS], 1, after[7]) == {_TCS: after[7]}
+        assert await store.last_starts(both, 1, after[8]) == {}
+        assert await store.last_starts((), 1, after[0]) == {}
+
     async def test_candles_of_many_runs_all_come(self, store: CandleStore) -> None:
         candles = [_candle(minute) for minute in range(11_000)]
         await store.save([_closed(candle) for candle in candles])

@@ -6,21 +6,23 @@ makes order ids to an hour, so they are made by one that is right.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from pulse_domain.errors import DuplicateOrderUniqueKey, ReconcileRequired, RiskRejected, TradingHalted
+from pulse_domain.instruments import Instrument
 from pulse_domain.orders import events as ev
 from pulse_domain.orders.ids import BrokerOrderId, ClientId, OrderId
-from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Side
+from pulse_domain.orders.model import REPLAY_WINDOW_S, NewOrder, Order, Product, Side
 from pulse_domain.orders.status import OrderQueueStatus
 from pulse_domain.ports.ids import Ids
 from pulse_domain.ports.order_store import Booking, OrderStore
-from pulse_domain.risk import RiskLimits, RiskRule
-from pulse_domain.testing.factories import CLIENT, new_order, order_request, split_order
+from pulse_domain.risk import Breach, RiskLimits, RiskRule, Waiver
+from pulse_domain.testing.factories import CLIENT, new_order, order_request, plan, split_order
 
 PassTime = Callable[[float], Awaitable[None]]
 _MINUTE = timedelta(minutes=1)
@@ -28,12 +30,30 @@ _FEW = RiskLimits(max_open_orders=2)
 _ONE_A_MINUTE = RiskLimits(max_orders=1, orders_window=_MINUTE)
 _ONCE = RiskLimits(duplicate_window=_MINUTE)
 _ALL = RiskLimits(max_open_orders=9, max_orders=9, orders_window=_MINUTE, duplicate_window=_MINUTE)
+_DAWN = datetime(2000, 1, 1, tzinfo=UTC)
 # More than the pool of a store has connections.
 _MANY = 30
 
 
 def _rules(error: RiskRejected) -> list[str]:
     return [reason["rule"] for reason in error.details["reasons"]]
+
+
+def _closing(carried: int, *, since: datetime = _DAWN) -> RiskLimits:
+    """That an order passes only where it takes a position down; so much of it was there before an instant."""
+    waiver = Waiver(breaches=(Breach(RiskRule.DAILY_LOSS, "lost"),), carried=carried, since=since)
+    return RiskLimits(waiver=waiver)
+
+
+def _filled(order: Order, trade_id: str, quantity: int, broker_order_id: str = "B-1") -> ev.ExecutionFilled:
+    fill = ev.Fill(
+        trade_id=trade_id,
+        broker_order_id=BrokerOrderId(broker_order_id),
+        quantity=quantity,
+        price=Decimal(100),
+        at=order.created_at,
+    )
+    return ev.ExecutionFilled(seq=1, chunk=0, fill=fill)
 
 
 async def _refused(store: OrderStore, new: NewOrder, limits: RiskLimits) -> list[str]:
@@ -255,6 +275,140 @@ class RiskFactsContract:
 
         with pytest.raises(TradingHalted):
             await store.accept(new_order(ids), _ONE_A_MINUTE)
+
+    # --- what is closed
+
+    async def test_what_is_not_asked_for_is_not_looked_for(self, store: OrderStore, ids: Ids) -> None:
+        await store.accept(new_order(ids, side=Side.SELL))
+
+        counts = await store.count_orders(CLIENT, order_request(side=Side.SELL), _ALL)
+
+        assert (counts.closable, counts.closing) == (None, None)
+
+    @pytest.mark.parametrize(
+        ("request_", "closable", "closing"),
+        [
+            ({}, 50, 110),
+            ({"side": Side.BUY}, -50, 0),
+            ({"product": Product.MIS}, 50, 0),
+            ({"instrument": Instrument.parse("NSE:TCS")}, 50, 0),
+        ],
+    )
+    async def test_open_orders_of_the_instrument_product_and_side_are_closing_it(
+        self, store: OrderStore, ids: Ids, request_: dict[str, Any], closable: int, closing: int
+    ) -> None:
+        await split_order(store, ids, [[7, 3]], side=Side.SELL, strategy_tag="RSI")
+        await store.accept(new_order(ids, side=Side.SELL, client_id=ClientId("other")))
+        asked = order_request(**({"side": Side.SELL} | request_))
+
+        counts = await store.count_orders(CLIENT, asked, _closing(50))
+
+        assert (counts.closable, counts.closing) == (closable, closing)
+
+    async def test_what_may_still_fill_is_closing_and_what_was_filled_is_no_more_to_close(
+        self, store: OrderStore, ids: Ids
+    ) -> None:
+        seen = []
+
+        async def look() -> None:
+            counts = await store.count_orders(CLIENT, order_request(side=Side.SELL), _closing(100))
+            seen.append((counts.closable, counts.closing))
+
+        accepted = await store.accept(new_order(ids, side=Side.SELL, total_quantity=10))
+        await look()  # waits
+        [order] = await store.claim_orders(1, "splitter", 60.0)
+        await look()  # is being split
+        await store.save_split(order.order_id, plan(order))
+        await look()  # planned
+        await store.claim_executions(10, "executor", 60.0)
+        await look()  # claimed
+        place: dict[str, Any] = {"seq": 1, "chunk": 0}
+        unanswered = ev.ExecutionUnanswered(
+            **place, attempt=1, reason="TIMEOUT", call_ended_at=order.created_at
+        )
+        await _book(store, accepted.order_id, unanswered)
+        await look()  # unknown
+        await _book(
+            store, accepted.order_id, ev.ExecutionAccepted(**place, broker_order_id=BrokerOrderId("B-1"))
+        )
+        await look()  # live
+        await _book(store, accepted.order_id, _filled(order, "T-1", 4))
+        await look()
+        # More than the trades explain: by the broker's running total.
+        total = ev.ExecutionCumulativeReported(**place, quantity=6, average_price=Decimal(100))
+        await _book(store, accepted.order_id, total)
+        await look()
+        await store.request_cancel(accepted.order_id, "desk")
+        await _book(store, accepted.order_id, ev.ExecutionCancelRequested(**place))
+        await look()  # to be cancelled
+        await _book(store, accepted.order_id, ev.ExecutionCancelled(**place))
+        await look()
+
+        assert seen == [*[(100, 10)] * 6, (96, 6), (94, 4), (94, 4), (94, 0)]
+
+    async def test_fills_of_other_days_and_of_others_are_not_counted_to_what_was_carried(
+        self, store: OrderStore, ids: Ids, pass_time: PassTime
+    ) -> None:
+        others: dict[str, dict[str, Any]] = {
+            "B-1": {},
+            "B-2": {"product": Product.MIS},
+            "B-3": {"strategy_tag": "RSI"},
+        }
+        for name, fields in others.items():
+            order = await split_order(store, ids, [[10]], **fields)
+            await store.claim_executions(10, "executor", 60.0)
+            accepted = ev.ExecutionAccepted(seq=1, chunk=0, broker_order_id=BrokerOrderId(name))
+            await _book(store, order.order_id, accepted, _filled(order, name, 10, name))
+        now = await store.now()
+        asked = order_request(side=Side.SELL)
+
+        counts = await store.count_orders(CLIENT, asked, _closing(-5))
+        later = await store.count_orders(CLIENT, asked, _closing(-5, since=now + timedelta(days=2)))
+
+        assert (counts.closable, later.closable) == (15, -5)
+
+    async def test_a_waiver_holds_for_as_many_units_as_are_left_to_close(
+        self, store: OrderStore, ids: Ids
+    ) -> None:
+        def closer(units: int) -> NewOrder:
+            return new_order(ids, side=Side.SELL, total_quantity=units)
+
+        await store.accept(closer(60), _closing(100))
+
+        assert await _refused(store, closer(41), _closing(100)) == [RiskRule.DAILY_LOSS]
+        assert await _refused(store, new_order(ids, total_quantity=1), _closing(100)) == [RiskRule.DAILY_LOSS]
+        seen = replace(closer(41), body_digest="c" * 64)
+        assert await _refused(store, seen, _closing(100)) == [RiskRule.DAILY_LOSS]
+        both = replace(_closing(100), max_orders=1)
+        assert await _refused(store, closer(41), both) == [RiskRule.ORDER_RATE, RiskRule.DAILY_LOSS]
+        assert not (await store.accept(closer(40), _closing(100))).replayed
+        assert await _refused(store, closer(1), _closing(100)) == [RiskRule.DAILY_LOSS]
+
+    @pytest.mark.parametrize("by_body", [False, True], ids=["by key", "by body"])
+    async def test_of_orders_that_close_at_once_no_more_are_stored_than_is_held(
+        self, store: OrderStore, ids: Ids, by_body: bool
+    ) -> None:
+        orders = [
+            new_order(ids, side=Side.SELL, total_quantity=30, body_digest=f"{number:064x}" if by_body else None)
+            for number in range(_MANY)
+        ]
+
+        answers = await asyncio.gather(
+            *(store.accept(new, _closing(100)) for new in orders), return_exceptions=True
+        )
+
+        assert sum(isinstance(answer, RiskRejected) for answer in answers) == _MANY - 3
+        assert len(await store.list_orders(None, limit=100)) == 3
+
+    async def test_a_resend_of_what_closes_is_answered_though_it_leaves_nothing_to_close(
+        self, store: OrderStore, ids: Ids
+    ) -> None:
+        first = new_order(ids, side=Side.SELL, total_quantity=100)
+        await store.accept(first, _closing(100))
+
+        again = await store.accept(replace(first, order_id=ids.order_id()), _closing(100))
+
+        assert (again.order_id, again.replayed) == (first.order_id, True)
 
     # --- the kill switch
 
