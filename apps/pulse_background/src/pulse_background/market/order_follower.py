@@ -1,7 +1,7 @@
 """What becomes of orders, read from their journals: one look a moment for all, and at once when woken.
 
-A new order is looked at in its turn: at its beginning it is on its way to the broker, and whoever sends it is not
-to be held up.
+A new order is looked at in its turn: at its beginning it is on its way to the broker, and whoever sends it is
+not to be held up.
 
 A journal is folded by the domain's own functions, row by row, so that what a row has changed is told exactly
 once, whoever has followed the order before: a fill, a total that is explained later, a trade that was busted.

@@ -71,7 +71,7 @@ def plan_order(
 
 
 def tag_of_only_execution(new: NewOrder, tag_prefix: str) -> str | None:
-    """The tag of an order's execution, where it has one, and that is due as soon as it is accepted; else None."""
+    """The tag of an order's execution, where that is its only one and due on acceptance; else None."""
     request, terms = new.request, new.terms
     if request.split_config is not None or request.start_at is not None or new.window is not None:
         return None
