@@ -176,7 +176,7 @@ def test_strategy_fields_are_those_of_the_contract(name: str) -> None:
     part = (CONTRACT / "common.md").read_text().partition("## Strategy\n")[2].partition("\n## ")[0]
     first_cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
     documented = set(re.findall(r"`(\w+)`", " ".join(first_cells)))
-    [sentence] = re.findall(r"Strategy request: (.*?)\. ", part)
+    [sentence] = re.findall(r"Strategy request: (.*?)\.\s", part, re.DOTALL)
     asked = {word for word in re.findall(r"`(\w+)`", sentence) if word != "paper"}
 
     schemas = DOCUMENTS[name]()["components"]["schemas"]

@@ -194,7 +194,8 @@ def hasty_worker(ports: BackgroundPorts, settings: Settings) -> Background:
 
 def unlisting_worker(ports: BackgroundPorts, settings: Settings) -> Background:
     worker = Background(ports, settings)
-    worker._executor._store = UnlistingStore(worker._executor)
+    store: Any = UnlistingStore(worker._executor)
+    worker._executor._store = store
     return worker
 
 

@@ -48,15 +48,18 @@ def torn(
     ticks: Sequence[Tick], outages: Sequence[Outage], history: Sequence[ClosedCandle]
 ) -> list[ClosedCandle]:
     """What is told, in the order in which it is."""
-    made, told, last = builder(SHORT), list[ClosedCandle](), None
+    made, told = builder(SHORT), list[ClosedCandle]()
+    last: Tick | None = None
     due = defaultdict(list)
     for second in range(END_S + 1300):
         now = at(0, second)
         of_now = [it for it in ticks if it.at == now] if second < END_S else []
         lost = next((it for it in outages if it.begins <= second < it.ends), None)
         if of_now and lost is None:
-            over = next((it for it in outages if last is not None and last.at < at(0, it.ends) <= now), None)
-            if over is not None and any(last.at < it.at < now for it in ticks):
+            over = None
+            if last is not None:
+                over = next((it for it in outages if last.at < at(0, it.ends) <= now), None)
+            if over is not None and last is not None and any(last.at < it.at < now for it in ticks):
                 made.on_gap([TCS], last.at, now)
                 first, back = minute_of(last.at), minute_of(now)
                 due[second + over.first_s].append(minutes_of(history, first, back))
@@ -149,7 +152,8 @@ def test_whenever_it_is_filled_what_is_stored_is_the_same(found, every) -> None:
 
 
 def candle(minute: int, price: int = 100, volume: int = 10, instrument: Instrument = TCS) -> ClosedCandle:
-    made = Candle(instrument, at(minute), *[tick(at(), price).price] * 4, volume)
+    paid = tick(at(), price).price
+    made = Candle(instrument, at(minute), paid, paid, paid, paid, volume)
     return ClosedCandle(instrument, 1, at(minute), made)
 
 

@@ -63,6 +63,7 @@ async def test_its_figures_are_on_the_metrics_page(replayed: DeskWorld) -> None:
         "strategies_running 1.0",
         "strategies_failed_total 0.0",
         'strategy_signals_total{strategy="it"} 1.0',
+        'strategy_signals_unanswered{strategy="it"} 0.0',
     ):
         assert f"\n{figure}\n" in page
     assert "\ncandles_closed_total " in page

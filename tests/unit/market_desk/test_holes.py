@@ -35,6 +35,11 @@ def day(minutes: int) -> list[Tick]:
     return [tick(minute, second) for minute in range(minutes) for second in (5, 25, 45)]
 
 
+def flat(begins: datetime, price: int) -> Candle:
+    paid = Decimal(price)
+    return Candle(TCS, begins, paid, paid, paid, paid, 10)
+
+
 async def stored(stores: Stores, minutes: int) -> list[Candle]:
     every = stores.candles.candles(TCS, minutes, OPEN, at(600))
     return [candle async for run in every for candle in run]
@@ -129,7 +134,7 @@ async def test_a_running_strategy_knows_what_it_would_know_without_the_hole(
 
 async def test_what_answers_a_minute_of_long_ago_is_not_sent(stores: Stores) -> None:
     live = Live(stores)
-    history = [Candle(TCS, at(minute), *[Decimal(200 + minute)] * 4, 10) for minute in range(6)]
+    history = [flat(at(minute), 200 + minute) for minute in range(6)]
     async with live.world.running():
         await started(live.world, "scripted", mode=StrategyMode.PAPER)
         await live.give(day(1))
@@ -161,7 +166,7 @@ async def test_a_minute_older_than_one_that_was_told_is_stored_only(stores: Stor
         await live.give(day(3))
         await live.pass_to(at(3, 2))
         await until_kept(stores, lambda seat: len(seat["strategy"]["closes"]) == 3)
-        late = Candle(TCS, at(1), *[Decimal(500)] * 4, 10)
+        late = flat(at(1), 500)
         live.fill([late])
         await live.give([tick(3, 5)])
         await live.pass_to(at(4, 2))

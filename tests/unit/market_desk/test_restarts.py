@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pulse_domain.candles import ClosedCandle
 from pulse_domain.matching import Candle, Tick
 from pulse_domain.orders.model import OrderType, Side
 from pulse_domain.orders.status import OrderState
@@ -73,9 +74,10 @@ class RaisesOnUpdate(Scripted):
     is_broken = True
 
     def on_order_update(self, update: OrderUpdate) -> None:
-        super().on_order_update(update)
         if self.is_broken:
+            self.told.append("half of it")
             raise ValueError("no")
+        super().on_order_update(update)
 
 
 @pytest.fixture(autouse=True)
@@ -243,6 +245,24 @@ async def test_a_candle_that_closes_while_it_starts_is_told_once(
         monkeypatch.setattr(stores.orders, "fills", meanwhile)
         await started(world, "notes")
         await play(world, 1, 2)
+        seat = await until_kept(stores, lambda seat: "TCS 1" in seat["strategy"]["told"])
+
+    assert seat["strategy"]["told"] == ["past TCS 0", "TCS 1"]
+
+
+async def test_past_candles_are_not_told_as_new_ones_in_its_next_life(stores: Stores) -> None:
+    price = Decimal(100)
+    candle = Candle(TCS, OPEN, price, price, price, price, 1)
+    await stores.candles.save([ClosedCandle(TCS, 1, OPEN, candle)])
+    async with DeskWorld(stores, recorded=True).running() as world:
+        world.pass_to(1)
+        await started(world, "notes")
+        await until_kept(stores, lambda seat: seat["strategy"]["told"] == ["past TCS 0"])
+
+    async with DeskWorld(stores, recorded=True).running() as world:
+        await world.until_state(StrategyState.RUNNING)
+        await world.until_fed()
+        await play(world, 0, 2)
         seat = await until_kept(stores, lambda seat: "TCS 1" in seat["strategy"]["told"])
 
     assert seat["strategy"]["told"] == ["past TCS 0", "TCS 1"]

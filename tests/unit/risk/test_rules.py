@@ -74,9 +74,9 @@ def sent(first_s: float, last_s: float) -> dict[str, Any]:
 
 SELL = order(Side.SELL)
 R, D = RiskRule, Decimal
-LOSS = {"max_daily_loss": D(1000)}
+LOSS: dict[str, Any] = {"max_daily_loss": D(1000)}
 FAT = {"fat_finger_percent": D(5)}
-BAND = {"circuit_percent": D(1)}
+BAND: dict[str, Any] = {"circuit_percent": D(1)}
 VALUE = {"max_order_value": D(1000)}
 TWICE = {"duplicate_window": timedelta(seconds=30)}
 

@@ -274,8 +274,10 @@ async def test_halted_trading_takes_no_new_order(desk: Desk) -> None:
 
 async def test_order_that_may_not_be_stored_wakes_nobody(desk: Desk) -> None:
     class LosingStore(InMemoryOrderStore):
-        async def accept(self, new: NewOrder, limits: RiskLimits | None = None) -> Accepted:
-            await super().accept(new, limits)
+        async def accept(
+            self, new: NewOrder, limits: RiskLimits | None = None, at_once: AtOnce | None = None
+        ) -> Accepted:
+            await super().accept(new, limits, at_once)
             raise StorageUnavailable
 
     lost = LosingStore(desk.clock)

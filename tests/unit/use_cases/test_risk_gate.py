@@ -156,7 +156,7 @@ NOON = RiskLimits(cut_off=time(12, 0))
 IN_SESSION = RiskLimits(in_session_only=True)
 START = FakeClock().now()
 HOURS = SplitConfig(num_splits=3, duration_minutes=150)
-BAND = {"lower_circuit": Decimal("2400"), "upper_circuit": Decimal("2600")}
+BAND: dict[str, Any] = {"lower_circuit": Decimal("2400"), "upper_circuit": Decimal("2600")}
 # Name: the limits, what is shown of the price (None: nothing), what else holds, the request, who refuses.
 CASES: dict[
     str, tuple[RiskLimits, dict[str, Any] | None, Callable[[GatedDesk], None], dict[str, Any], list[str]]
@@ -298,6 +298,7 @@ async def test_what_closes_and_is_done_makes_room_only_where_it_was_not_filled()
     order_id = await desk.order("one", **SELL)
     [working] = await desk.claim()
     booking = await desk.send(working)
+    assert isinstance(booking.event, ev.ExecutionAccepted)
     await desk.record([booking])
     sent = working.execution
     fill = ev.Fill(
@@ -307,8 +308,8 @@ async def test_what_closes_and_is_done_makes_room_only_where_it_was_not_filled()
         price=PRICE,
         at=desk.clock.now(),
     )
-    places = {"seq": sent.seq, "chunk": sent.chunk}
-    for event in (ev.ExecutionFilled(**places, fill=fill), ev.ExecutionCancelled(**places)):
+    ended = ev.ExecutionCancelled(seq=sent.seq, chunk=sent.chunk)
+    for event in (ev.ExecutionFilled(seq=sent.seq, chunk=sent.chunk, fill=fill), ended):
         await desk.record([Booking(order_id=order_id, event=event)])
 
     # The gate has read its positions before the fill, the store counts after it.
@@ -318,6 +319,7 @@ async def test_what_closes_and_is_done_makes_room_only_where_it_was_not_filled()
 
 async def test_what_closes_is_looked_at_closer_only_where_it_passes_a_rule_for_that() -> None:
     desk = GatedDesk(LOSS)
+    assert isinstance(desk.store, CountingStore)
     hold(100)(desk)
     for number in range(3):
         assert await desk.rules(f"key-{number}", **SELL) == []

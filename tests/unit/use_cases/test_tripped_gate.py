@@ -20,7 +20,7 @@ from pulse_domain.orders.execution import Execution
 from pulse_domain.orders.ids import BrokerOrderId, OrderId
 from pulse_domain.orders.model import NewOrder, Product, Side, Source
 from pulse_domain.orders.status import Phase
-from pulse_domain.ports.order_store import Booking, OrderStore
+from pulse_domain.ports.order_store import AtOnce, Booking, OrderStore
 from pulse_domain.risk import RiskLimits
 from pulse_domain.testing.factories import CLIENT, new_order, plan
 from pulse_domain.testing.memory_audit import InMemoryAuditLog
@@ -68,9 +68,9 @@ class Watched(InMemoryOrderStore):
     stored_while_halted = 0
     open_max = 0
 
-    async def accept(self, new: Any, limits: RiskLimits | None = None) -> Any:
+    async def accept(self, new: Any, limits: RiskLimits | None = None, at_once: AtOnce | None = None) -> Any:
         halted = (await self.trading_state()).halted
-        accepted = await super().accept(new, limits)
+        accepted = await super().accept(new, limits, at_once)
         self.stored_while_halted += halted and not accepted.replayed
         counts = await self.count_orders(CLIENT, new.request, RiskLimits(max_open_orders=1))
         self.open_max = max(self.open_max, counts.open_orders or 0)

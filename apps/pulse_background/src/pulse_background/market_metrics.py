@@ -50,6 +50,11 @@ _CANDLES = {
 }
 _STRATEGIES = {
     "signals": (CounterMetricFamily, "strategy_signals", "Orders that a strategy asked for."),
+    "unanswered": (
+        GaugeMetricFamily,
+        "strategy_signals_unanswered",
+        "Orders that a strategy asked for and nobody has accepted or refused.",
+    ),
     "open_orders": (GaugeMetricFamily, "strategy_open_orders", "Orders of a strategy that are not done."),
     "busy_s": (GaugeMetricFamily, "strategy_busy_seconds", "How long a strategy works on what it was given."),
 }

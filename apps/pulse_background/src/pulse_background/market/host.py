@@ -1,5 +1,8 @@
 """The life of one strategy: candles, ticks and news of its orders go in one at a time, orders come out.
 
+Orders go out one after the other, by a line of its own: one that waits for the store holds up no other
+strategy. What it knows is stored after candles, updates and orders, once its orders are answered.
+
 It begins where its checkpoint ends. What it asked for is looked up first, then it is told what it missed of its
 orders, then the candles that were stored meanwhile; live ones wait until that is done. For a candle that closed
 long ago nothing is sent any more, but what was sent then is taken up again; so it is with those of a hole in
@@ -103,10 +106,11 @@ class _State(Struct, frozen=True, kw_only=True):
 
 
 class HostFigures(Struct, frozen=True, kw_only=True):
-    """signals: orders asked for; open_orders: those that are not done; busy_s: how long it works on what it was
-    given last, 0 while it waits."""
+    """signals: orders asked for; unanswered: those that are neither accepted nor refused; open_orders: those
+    that are not done; busy_s: how long it works on what it was given last, 0 while it waits."""
 
     signals: int
+    unanswered: int
     open_orders: int
     busy_s: float
 
@@ -561,6 +565,7 @@ class StrategyHost:
         since = self._busy_since
         return HostFigures(
             signals=self._signals,
+            unanswered=len(self._unanswered),
             open_orders=len(self._open),
             busy_s=0.0 if since is None else max(0.0, self._ports.clock.monotonic() - since),
         )
