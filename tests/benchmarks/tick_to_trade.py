@@ -70,7 +70,7 @@ from tests.benchmarks.stub_desk import StubDesk, stub_broker
 from tests.benchmarks.stub_line import Lines
 from tests.unit.zerodha.make import SETTINGS, session, sessions
 
-TICKS, PAUSE_S, WARM_UP = 400, 0.05, 20
+TICKS, PAUSE_S, WARM_UP = 600, 0.05, 200
 PATIENCE_S = 60.0
 TCS = Instrument.parse("NSE:TCS")
 LIMITS = {
