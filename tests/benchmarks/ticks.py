@@ -11,7 +11,6 @@ subscriber that never returns from its first call.
 import argparse
 import asyncio
 import math
-import os
 import random
 import sys
 import time
@@ -33,6 +32,7 @@ from pulse_adapters.postgres.pool import Database, create_pool
 from pulse_adapters.postgres.tables import market_ticks
 from pulse_adapters.postgres.tick_partitions import TickPartitions
 from pulse_adapters.postgres.ticks import NUMBERS_EACH, PostgresTickStore
+from pulse_background.market.seat_worker import give_way
 from pulse_background.workers.tick_recorder import TickRecorder
 from pulse_domain.candles import CandleBuilder, ClosedCandle, SessionHours
 from pulse_domain.instruments import Instrument
@@ -213,13 +213,6 @@ def compute(prices: Sequence[float]) -> int:
         turns += 1
         sum(math.sqrt(price * turns) for price in prices)
     return turns
-
-
-def give_way() -> None:
-    # What computes takes what is left over: ingestion comes first.
-    os.nice(19)
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 async def run(count: int, rounds: int) -> None:

@@ -110,6 +110,11 @@ class Seat:
                 self._answer(Remembered(at=self._at, memory=self._memory()))
 
     @property
+    def is_cpu_bound(self) -> bool:
+        """Whether the strategy says that it computes for long."""
+        return self._playing.cpu_bound
+
+    @property
     def _playing(self) -> Strategy:
         assert self._strategy is not None, "it is made first"
         return self._strategy

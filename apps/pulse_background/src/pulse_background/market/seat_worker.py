@@ -1,12 +1,20 @@
 """`python -m pulse_background.market.seat_worker FD`: one strategy, for whoever has the socket's other end."""
 
+import os
 import signal
 import socket
 import sys
 
-from pulse_background.market.messages import Answer, Done
+from pulse_background.market.messages import Answer, Done, Make
 from pulse_background.market.seat import Seat, SeatFailed, failed
 from pulse_background.market.seat_process import HEAD, decode_messages, frame
+
+
+def give_way() -> None:
+    """Take what is left over of the machine: prices and orders come first."""
+    os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def work(connection: socket.socket) -> None:
@@ -21,6 +29,8 @@ def work(connection: socket.socket) -> None:
             try:
                 for message in decode_messages(arriving.read(int.from_bytes(head))):
                     seat.take(message)
+                    if isinstance(message, Make) and seat.is_cpu_bound:
+                        give_way()
             except SeatFailed as error:
                 answer(failed(error))
                 return
