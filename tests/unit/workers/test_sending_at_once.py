@@ -17,7 +17,7 @@ from pulse_domain.orders.status import Phase
 from pulse_domain.ports.order_store import Accepted
 from pulse_domain.risk import RiskLimits
 from pulse_domain.splitting import PaceLimits
-from pulse_domain.testing.factories import new_order
+from pulse_domain.testing.factories import new_order, plan
 from pulse_domain.testing.fake_clock import settle
 from pulse_domain.testing.memory_store import InMemoryOrderStore
 from pulse_domain.testing.scripted_broker import Unavailable
@@ -287,3 +287,36 @@ async def test_a_fault_of_ours_reaches_whoever_asked_and_leaves_nothing_behind(
         # It may have happened after all, so it was looked for.
         assert floor.store.asked["in_flight"] == 1
         assert await InMemoryOrderStore.get(floor.store, new.order_id) is None
+
+
+async def test_an_answer_that_is_lost_after_more_than_the_leases_is_lost_as_any_other(
+    floor: Floor, executor: Executor
+) -> None:
+    """As after a long stop of the process: by then the attempt is not remembered any more."""
+    new = new_order(floor.ids)
+    async with running(executor.run()):
+        answers = floor.store.hold_answer("accept")
+        floor.store.lose_answer("accept")
+        waiting = asyncio.create_task(executor.accept_at_once(new, None))
+        await until(lambda: floor.store.asked["accept"] == 1)
+        await floor.clock.advance(3 * LEASE_S)
+        # A claim of something else is when old attempts are forgotten.
+        await split_order_beside(floor)
+        executor.wakeup.call()
+        await floor.clock.advance(POLL_S)
+        looked = floor.store.asked["in_flight"]
+        answers.set()
+
+        with pytest.raises(StorageUnavailable):
+            await waiting
+        await floor.clock.advance(POLL_S)
+
+        assert floor.store.asked["in_flight"] > looked
+        assert len(floor.broker.sent) == 1, "what was due beside it"
+
+
+async def split_order_beside(floor: Floor) -> None:
+    order = new_order(floor.ids)
+    await InMemoryOrderStore.accept(floor.store, order)
+    [claimed] = await floor.store.claim_orders(1, "splitter", 60.0)
+    await floor.store.save_split(order.order_id, plan(claimed, expires_in_s=9999))
