@@ -1,8 +1,11 @@
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
+
 from pulse_domain.instruments import InstrumentTerms
 from pulse_domain.orders import events as ev
+from pulse_domain.orders.ids import BrokerOrderId
 from pulse_domain.orders.model import OrderType, Product, Side, Validity
 from pulse_domain.ports.broker import OrderTicket
 from pulse_domain.testing.scripted_broker import Rejects, Unavailable, Unknown
@@ -176,3 +179,25 @@ async def test_claim_is_not_sent_after_its_window_and_grace(desk: Desk) -> None:
 
     assert desk.clock.now() > claim.execution.expires_at
     assert desk.broker.tickets == []
+
+
+async def test_no_call_may_last_beyond_the_window(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    place = desk.broker.place
+
+    async def watched(ticket: OrderTicket, *, timeout_s: float) -> BrokerOrderId:
+        given.append(timeout_s)
+        return await place(ticket, timeout_s=timeout_s)
+
+    monkeypatch.setattr(desk.broker, "place", watched)
+    await desk.order("early")
+    [early] = await desk.claim()
+    await desk.send(early)
+    await desk.order("late")
+    [late] = await desk.claim()
+    claimed_at = desk.clock.monotonic()
+    await desk.clock.advance(GRACE_S - 2)
+
+    await desk.execute(late, claimed_at)
+
+    assert given == [10.0, 2.0]

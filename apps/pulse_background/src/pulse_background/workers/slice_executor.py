@@ -170,8 +170,8 @@ class SliceExecutor:
             stored.cancel()
             raise
         if claim is None:
-            # It is not sent here: where it was claimed all the same, it is to be given back. After two leases it
-            # is not on the list any more.
+            # It is not sent here: where it was claimed all the same, it is to be given back. After two leases
+            # it is not on the list any more.
             self._handed.pop(first_attempt, None)
             if lost:
                 self._claims_in_doubt = True

@@ -46,7 +46,8 @@ class ExecuteSlice:
         place = {"seq": execution.seq, "chunk": execution.chunk}
         fence = {**place, "attempt": execution.attempt}
         lease_left = claim.lease_s - (self._clock.monotonic() - claimed_at)
-        if lease_left < self._settings.call_timeout_s or store_now(claim, lease_left) >= execution.expires_at:
+        window_left = (execution.expires_at - store_now(claim, lease_left)).total_seconds()
+        if lease_left < self._settings.call_timeout_s or window_left <= 0:
             # Too late for the order's window, or to be sure that the call ends within the lease.
             return Booking(
                 order_id=execution.order_id,
@@ -59,7 +60,10 @@ class ExecuteSlice:
         error: BrokerError | None = None
         event: ev.AnyExecutionEvent
         try:
-            broker_order_id = await self._broker.place(ticket, timeout_s=self._settings.call_timeout_s)
+            # Whoever sends looks at the deadline last: a process that is stopped before that sends nothing
+            # after the window.
+            timeout_s = min(self._settings.call_timeout_s, window_left)
+            broker_order_id = await self._broker.place(ticket, timeout_s=timeout_s)
             event = ev.ExecutionAccepted(**place, broker_order_id=broker_order_id)
         except BrokerRejected as refused:
             error = refused
